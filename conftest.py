@@ -1,0 +1,3 @@
+"""Load the plug-in."""
+
+pytest_plugins = ["mace_conformance.plugin"]
