@@ -1,3 +1,3 @@
 """Load the plug-in."""
 
-pytest_plugins = ["mace_conformance.plugin"]
+pytest_plugins = ["mace_conformance.plugin", "pytester"]

@@ -108,18 +108,23 @@ FIELDS = (
         (
             'mace = "<=0.3.16"',
             'mace = "0.3.16 or older"',
-            'mace = "0.3.16 or older" is not a version specifier; '
-            'write for example mace = "<=0.3.16"',
+            (
+                'mace = "0.3.16 or older" is not a version specifier; '
+                'write for example mace = "<=0.3.16"'
+            ),
         ),
         (
             'structure = ["slab*"]',
             "structure = []",
             'structure is an empty list and fits nothing; write structure = ["*"] or remove it',
         ),
-        ('why = "divided', 'line = 3\nwhy = "divided', "unknown field 'line': did you mean 'link'? "
-         f"known are {FIELDS}"),
+        (
+            'why = "divided',
+            'line = 3\nwhy = "divided',
+            f"unknown field 'line': did you mean 'link'? known are {FIELDS}",
+        ),
     ],
-)  # fmt: skip
+)
 def test_bad_rows_are_refused(refusal: Refuse, old: str, new: str, message: str) -> None:
     assert refusal(old, new) == f"known_issues.toml:3: [[issue]]: {message}"
 

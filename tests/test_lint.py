@@ -120,7 +120,7 @@ def test_ties_are_listed_once(edited: Edit) -> None:
             Finding(
                 "error",
                 72,
-                "equivariance.forces: catches 'fallback', which only latency.speed_up should notice",
+                f"{FORCES}: catches 'fallback', which only latency.speed_up should notice",
             ),
         ),
         (
@@ -157,6 +157,15 @@ def test_ties_are_listed_once(edited: Edit) -> None:
                 "error",
                 72,
                 "equivariance.forces: measured over 1 seeds; measure over at least 20",
+            ),
+        ),
+        (
+            '432, hardware = "hopper", run = "r-0007", on = 2026-11-20, seeds = 20',
+            '432, hardware = "hopper", run = "r-0007", on = 2026-11-20, seeds = 19',
+            Finding(
+                "error",
+                72,
+                "equivariance.forces: measured over 19 seeds; measure over at least 20",
             ),
         ),
         (
@@ -208,13 +217,17 @@ def test_detections_between_margin_and_reach_are_sound() -> None:
     [
         (
             [("layout-swap", 1.0, 1.9), ("tf32-leak", 0.5, 3.0)],
-            "its weakest fault, layout-swap at size 1, is 1.9 x the limit, under the margin 2; "
-            "tighten the limit",
+            (
+                "its weakest fault, layout-swap at size 1, is 1.9 x the limit, under the margin 2; "
+                "tighten the limit"
+            ),
         ),
         (
             [("layout-swap", 1.0, 900.0), ("tf32-leak", 0.5, 4.1)],
-            "its weakest fault, tf32-leak at size 0.5, is 4.1 x the limit, over 4; "
-            "add a weaker fault or size",
+            (
+                "its weakest fault, tf32-leak at size 0.5, is 4.1 x the limit, over 4; "
+                "add a weaker fault or size"
+            ),
         ),
         ([("layout-swap", 1.0, 3.0)], "no record of detecting 'tf32-leak'; run detect"),
     ],

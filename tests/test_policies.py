@@ -32,9 +32,10 @@ FP32_U = UNIT_ROUNDOFF["float32"]
 
 
 @pytest.fixture(autouse=True)
-def _one_thread_and_fp32():
+def _one_thread_one_seed_and_fp32():
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    torch.manual_seed(0)
     yield
     torch.set_num_threads(threads)
     torch.set_default_dtype(torch.float32)
@@ -217,8 +218,9 @@ def test_e3nn_linear_with_biases_and_unreached_blocks():
     assert list(reduced.state_dict()) == list(linear.state_dict())
     assert 1e-4 < relative(reduced(x), linear(x)) < 8e-3
     assert reduced(x[:0]).shape == linear(x[:0]).shape
-    unrounded = linear.bfloat16().float()
-    assert relative(reduced(x.bfloat16().float()), unrounded(x.bfloat16().float())) < 1e-3
+    linear.weight.data = linear.weight.data.bfloat16().float()
+    x = x.bfloat16().float()
+    assert relative(reduced(x), linear(x)) < 1e-6
 
 
 @pytest.mark.parametrize("layout", ["mul_ir", "ir_mul"])

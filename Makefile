@@ -1,0 +1,28 @@
+# `make gate` judges the installed mace, `make test` tests this suite; each sets up its own venv.
+VENV ?= .venv
+PYTHON ?= python3
+export OMP_NUM_THREADS = 1
+
+.PHONY: gate smoke test lint clean
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install -q -c constraints.txt -e ".[mace,cueq,dev]"
+	touch $@
+
+gate: $(VENV)/ready
+	$(VENV)/bin/python -m pytest suites/ --benchmark-only
+
+smoke: $(VENV)/ready
+	$(VENV)/bin/python -m pytest suites/ --benchmark-only --mace-plan smoke
+
+test: $(VENV)/ready
+	$(VENV)/bin/python -m pytest
+
+lint: $(VENV)/ready
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
