@@ -66,15 +66,29 @@ def test_errors_are_a_few_unit_roundoffs(case, potential, reference, policy, mea
         yield in_roundoffs(case.observable, *both, policy.unit_roundoff)
 
 
-@quantity("precision.ratio.energy", "precision.ratio.forces", "precision.ratio.stress")
+@quantity("precision.ratio.energy")
+def test_a_backend_errs_little_more_in_energy_than_plain_fp32(
+    case, potential, plain, reference, measure
+):
+    """An accelerated backend's energies err at most a few times as much as e3nn's in fp32."""
+
+    @measure
+    def errors():
+        exact, fast, slow = (
+            each(case.structure)["energy"] for each in (reference, potential, plain)
+        )
+        yield per_atom(multiple(rms(fast, exact), rms(slow, exact)), len(case.structure))
+
+
+@quantity("precision.ratio.forces", "precision.ratio.stress")
 def test_a_backend_errs_little_more_than_plain_fp32(case, potential, plain, reference, measure):
     """An accelerated backend may err at most a few times as much as e3nn does in fp32."""
 
     @measure
     def errors():
-        exact = reference(case.structure)[case.observable]
-        fast, slow = (rms(each(case.structure)[case.observable], exact) for each in (potential, plain))
-        yield per_atom(multiple(fast, slow), count(case))
+        subjects = (reference, potential, plain)
+        exact, fast, slow = (each(case.structure)[case.observable] for each in subjects)
+        yield multiple(rms(fast, exact), rms(slow, exact))
 
 
 @quantity("precision.backends.energy", "precision.backends.forces", "precision.backends.stress")
@@ -84,3 +98,23 @@ def test_backends_agree_under_one_policy(case, potential, sibling, measure):
     @measure
     def disagreements():
         yield rms(*(each(case.structure)[case.observable] for each in (potential, sibling)))
+
+
+@quantity("precision.control.energy")
+def test_summing_energies_in_16_bits_is_noticed(case, potential, control, reference, measure):
+    """The control rounds the sums too, and errs in the energy by many times what the policy does."""
+
+    @measure
+    def errors():
+        subjects = (reference, control, potential)
+        exact, crude, fair = (each(case.structure)["energy"] for each in subjects)
+        yield per_atom(multiple(rms(crude, exact), rms(fair, exact)), len(case.structure))
+
+
+@quantity("precision.control.forces")
+def test_accumulating_in_16_bits_is_noticed(case, control, sibling, measure):
+    """The control rounds the same operands, but its sums put it farther off than a backend may be."""
+
+    @measure
+    def disagreements():
+        yield rms(*(each(case.structure)["forces"] for each in (control, sibling)))

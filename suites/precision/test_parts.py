@@ -1,0 +1,64 @@
+"""What is said of the parts adds up to what is said of the whole."""
+
+from mace_conformance.instruments.metrics import per_atom, rms
+from mace_conformance.instruments.parts import atoms_apart, reference_energy, summed_edge_forces
+from mace_conformance.laws import quantity
+
+
+@quantity("precision.parts.energy")
+def test_node_energies_add_up_to_the_energy(case, potential, measure):
+    """The energy of a system is the sum of the energies of its atoms."""
+
+    @measure
+    def sums():
+        outputs = potential(case.structure)
+        total = outputs["node_energy"].values.sum(keepdims=True)
+        yield per_atom(rms(total, outputs["energy"].values.reshape(1)), len(case.structure))
+
+
+@quantity("precision.parts.contributions")
+def test_contributions_add_up_to_the_energy(case, potential, measure):
+    """Reference energies, pair repulsion and each layer's readout make up the energy."""
+
+    @measure
+    def sums():
+        parts = potential.parts(case.structure)
+        yield per_atom(
+            rms(parts["contributions"].sum(axis=-1), parts["energy"]), len(case.structure)
+        )
+
+
+@quantity("precision.parts.interaction_energy")
+def test_the_rest_of_the_energy_is_that_of_the_atoms_apart(case, potential, measure):
+    """Energy minus interaction energy is what single atoms of the same elements have of it."""
+
+    @measure
+    def sums():
+        apart = (potential(atom) for atom in atoms_apart(case.structure))
+        single = sum(reference_energy(outputs) for outputs in apart)
+        yield per_atom(
+            rms(reference_energy(potential(case.structure)), single), len(case.structure)
+        )
+
+
+@quantity("precision.parts.forces")
+def test_edge_forces_add_up_to_the_forces(case, potential, measure):
+    """The force on an atom is the sum of the forces along its edges."""
+
+    @measure
+    def sums():
+        parts = potential.parts(case.structure)
+        yield rms(summed_edge_forces(parts), parts["forces"])
+
+
+@quantity("precision.parts.virials")
+def test_atomic_virials_add_up_to_the_virials(case, potential, measure):
+    """The virials of a system are the sum of those of its atoms."""
+
+    @measure
+    def sums():
+        parts = potential.parts(case.structure)
+        yield rms(
+            parts["atomic_virials"].sum(axis=0, keepdims=True),
+            potential(case.structure)["virials"].values,
+        )
