@@ -212,11 +212,11 @@ def test_a_name_map_that_matches_nothing_is_an_error():
 def test_building_leaves_the_process_as_it_was():
     torch.set_default_dtype(torch.float32)
     before = process_state.snapshot()
-    python, library = random.getstate(), np.random.get_state()[1].tolist()
+    python, library = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
     building.construct(model("one-layer-gaussian"))
     assert process_state.changed(before) == []
     assert random.getstate() == python
-    assert np.random.get_state()[1].tolist() == library
+    assert np.random.get_state()[1].tolist() == library  # noqa: NPY002
 
 
 def test_built_models_are_fp64_with_fp32_values():

@@ -45,12 +45,14 @@ def test_another_process_agrees(case, potential, elsewhere, measure):
 def test_policies_do_not_disturb_each_other(case, potential, reference, measure):
     """Subjects of two precisions live in one process: each answers as it did before the other."""
 
+    one, other = (warmed(each, case.structure) for each in (potential, reference))
+    order = (one, other, one, other)
+
     @measure
     def turns():
-        subjects = [warmed(each, case.structure) for each in (potential, reference)]
-        before, after = ([s.fresh(case.structure)["forces"] for s in subjects] for _ in subjects)
-        for first, second in zip(before, after, strict=True):
-            yield differing(second, first)
+        first, second, third, fourth = (each.fresh(case.structure)["forces"] for each in order)
+        yield differing(third, first), one.name
+        yield differing(fourth, second), other.name
 
 
 @quantity("precision.ambient.forces")
@@ -81,7 +83,7 @@ def test_nothing_is_kept_between_calls(case, potential, measure):
     warm = warmed(potential, case.structure)
 
     @measure
-    def growth():
+    def tensors():
         yield growth(warm, case.structure, len(case.turns))
 
 
@@ -97,7 +99,7 @@ def test_a_call_leaves_the_process_as_it_was(case, potential, measure):
 
 
 @quantity("precision.state.conversion")
-def test_a_conversion_leaves_the_process_as_it_was(case, potential, measure):
+def test_a_conversion_leaves_the_process_as_it_was(potential, measure):
     """The converter to another backend puts back what it sets."""
 
     @measure

@@ -1,6 +1,6 @@
 """An atom that leaves another's reach takes nothing with it."""
 
-from mace_conformance.instruments.curves import crossings, limits
+from mace_conformance.instruments.curves import limits
 from mace_conformance.instruments.metrics import worst
 from mace_conformance.laws import quantity
 
@@ -16,8 +16,7 @@ def test_nothing_jumps_at_the_cutoff(case, potential, measure):
 
     @measure
     def jumps():
-        for walk in crossings(case, potential.cutoff):
-            inside, outside = limits(potential, walk, case)
+        for walk, inside, outside in limits(potential, case):
             yield worst(inside.value, outside.value), walk
 
 
@@ -27,6 +26,5 @@ def test_nothing_bends_sharply_at_the_cutoff(case, potential, measure):
 
     @measure
     def bends():
-        for walk in crossings(case, potential.cutoff):
-            inside, outside = limits(potential, walk, case)
+        for walk, inside, outside in limits(potential, case):
             yield worst(inside.slope, outside.slope), walk

@@ -1,9 +1,8 @@
 """Two atoms at every distance, down to where no model was trained."""
 
-from mace_conformance.instruments.curves import CONTACTS, pairs, work_defects
+from mace_conformance.instruments.curves import contacts, work_defects
 from mace_conformance.instruments.metrics import worst
 from mace_conformance.laws import quantity
-from mace_conformance.subjects.arrangements import scan
 
 
 @quantity("smoothness.pairs.work")
@@ -19,10 +18,10 @@ def test_energy_of_every_pair_is_the_work_of_its_forces(case, potential, measure
 def test_pairs_in_contact_stay_finite(case, potential, reference, measure):
     """Two atoms far too close still have what the reference says, a finite number."""
 
+    dimers = contacts(case)
+
     @measure
-    def contacts():
-        for first, second in pairs(case):
-            dimers = scan(first, second, CONTACTS)
-            both = zip(dimers, potential.together(dimers), reference.together(dimers), strict=True)
-            for dimer, found, expected in both:
-                yield worst(found[case.observable], expected[case.observable]), dimer.name
+    def errors():
+        pairs = zip(potential.together(dimers), reference.together(dimers), dimers, strict=True)
+        for found, expected, dimer in pairs:
+            yield worst(found[case.observable], expected[case.observable]), dimer.name
