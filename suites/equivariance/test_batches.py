@@ -1,7 +1,7 @@
 """What shares a batch does not meet."""
 
 from mace_conformance.instruments.comparison import compared
-from mace_conformance.instruments.lattices import companions, places
+from mace_conformance.instruments.lattices import crowd
 from mace_conformance.laws import quantity
 
 
@@ -18,13 +18,14 @@ from mace_conformance.laws import quantity
 def test_company_in_a_batch_changes_nothing(case, potential, measure):
     """First, in the middle or last, among others of other size and pbc: the same as alone."""
     alone = potential(case.structure)[case.observable]
-    others = companions(case.structure, case.generator)
+    batch, places = crowd(case.structure, case.generator)
 
     @measure
     def observables():
-        for place, batch in places(case.structure, others):
-            found = potential.together(batch)[place][case.observable]
-            yield compared(found, alone, case.structure), f"place {place} of {len(batch)}"
+        together = potential.together(batch)
+        for place in places:
+            deviation = compared(together[place][case.observable], alone, case.structure)
+            yield deviation, f"place {place} of {len(batch)}"
 
 
 @quantity(

@@ -17,8 +17,7 @@ def test_features_turn_by_their_irreps(case, potential, measure):
 
     @measure
     def features():
-        for turn in case.turns:
-            turned = potential.features(turn @ case.structure)
+        for turn, turned in potential.features_under(case.turns, case.structure):
             yield from turned_features(turned, at_rest, turn, case.observable)
 
 
@@ -29,6 +28,5 @@ def test_features_rotate_where_mirrors_are_given_up(case, potential, measure):
 
     @measure
     def features():
-        for turn in rotations(case.turns):
-            turned = potential.features(turn @ case.structure)
+        for turn, turned in potential.features_under(rotations(case.turns), case.structure):
             yield from turned_features(turned, at_rest, turn, case.observable)

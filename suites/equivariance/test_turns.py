@@ -1,7 +1,7 @@
 """Turning the world turns what a potential says of it, mirrors included."""
 
-from mace_conformance.instruments.comparison import compared
-from mace_conformance.instruments.transforms import rotations
+from mace_conformance.instruments.comparison import compared, turned_or_refused
+from mace_conformance.instruments.transforms import cycles, rotations
 from mace_conformance.laws import quantity
 
 
@@ -38,3 +38,13 @@ def test_observables_rotate_where_mirrors_are_given_up(case, potential, measure)
     def observables():
         for turn, turned in potential.under(rotations(case.turns), case.structure):
             yield compared(turned[case.observable], turn @ at_rest, case.structure), turn
+
+
+@quantity("equivariance.slabs.forces")
+def test_a_slab_may_lie_in_any_plane(case, potential, measure):
+    """Exchanging the axes turns the forces of slabs and wires, whichever plane they end up in."""
+
+    @measure
+    def forces():
+        for turn in cycles():
+            yield turned_or_refused(potential, turn, case.structure, case.observable), turn

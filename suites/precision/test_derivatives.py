@@ -28,25 +28,23 @@ def test_forces_are_the_slope_of_the_energy(case, potential, measure):
 
 
 @quantity("precision.curve.slope")
-def test_the_difference_quotient_converges_at_second_order(
-    case, potential, policy, directions, measure
-):
+def test_the_difference_quotient_converges_at_second_order(case, potential, policy, measure):
     """The error of a three-point quotient falls as h^2: the forces are exact, the quotient is not."""
+    along, *_ = directions(case)
 
     @measure
     def slopes():
-        for along in directions(case):
-            yield excess_slope(step_scan(potential, case.structure, along, policy))
+        yield excess_slope(step_scan(potential, case.structure, along, policy))
 
 
 @quantity("precision.curve.minimum")
 def test_the_difference_quotient_comes_close(case, potential, policy, measure):
     """At the best step, where truncation meets rounding, quotient and forces agree."""
+    along, *_ = directions(case)
 
     @measure
     def minima():
-        for along in directions(case):
-            yield lowest_point(step_scan(potential, case.structure, along, policy))
+        yield lowest_point(step_scan(potential, case.structure, along, policy))
 
 
 @quantity("precision.path.work")

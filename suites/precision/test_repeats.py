@@ -2,7 +2,7 @@
 
 from mace_conformance.instruments.accuracy import differing
 from mace_conformance.instruments.metrics import rms
-from mace_conformance.instruments.residue import growth, number_of, warmed
+from mace_conformance.instruments.residue import growth, number_of, repeats, warmed
 from mace_conformance.laws import quantity
 
 
@@ -12,8 +12,8 @@ def test_repeats_agree_to_the_last_bit(case, potential, measure):
     warm = warmed(potential, case.structure)
 
     @measure
-    def repeats():
-        first, *others = (warm.fresh(case.structure)[case.observable] for _ in case.turns)
+    def differences():
+        first, *others = (out[case.observable] for out in repeats(warm, case.structure))
         for other in others:
             yield differing(other, first)
 
@@ -24,8 +24,8 @@ def test_repeats_agree(case, potential, measure):
     warm = warmed(potential, case.structure)
 
     @measure
-    def repeats():
-        first, *others = (warm.fresh(case.structure)[case.observable] for _ in case.turns)
+    def differences():
+        first, *others = (out[case.observable] for out in repeats(warm, case.structure))
         for other in others:
             yield rms(other, first)
 
@@ -84,7 +84,7 @@ def test_nothing_is_kept_between_calls(case, potential, measure):
 
     @measure
     def tensors():
-        yield growth(warm, case.structure, len(case.turns))
+        yield growth(warm, case.structure)
 
 
 @quantity("precision.state.evaluation")
