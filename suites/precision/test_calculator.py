@@ -148,8 +148,9 @@ def test_units_of_energy_are_converted(case, potential, measure):
 
     @measure
     def statements():
-        committee = potential.committee(energy_units_to_eV=1 / len(case.structure))
-        for what, found, expected in committee.statements(case.structure, case.observable):
+        units = 1 / len(case.structure)
+        committee = potential.committee()
+        for what, found, expected in committee.statements(case.structure, case.observable, units):
             yield rms(found, expected), what
 
 
@@ -173,7 +174,12 @@ def test_the_hessian_is_symmetric(case, potential, measure):
         yield asymmetry(potential.calculator().hessian(case.structure))
 
 
-@quantity("precision.files.energy", "precision.files.forces", "precision.files.stress")
+@quantity(
+    "precision.files.energy",
+    "precision.files.forces",
+    "precision.files.stress",
+    "precision.files.embedded.energy",
+)
 def test_files_are_evaluated_as_the_model_does(case, potential, measure):
     """`mace_eval_configs` writes for each structure of a file what the model says of it."""
 

@@ -41,6 +41,15 @@ def test_another_process_agrees(case, potential, elsewhere, measure):
         yield rms(there, here)
 
 
+@quantity("precision.history.forces")
+def test_a_subject_does_not_depend_on_those_built_before(case, reference, latecomer, measure):
+    """A model built after another precision of itself is as exact as one built alone."""
+
+    @measure
+    def processes():
+        yield rms(*(each(case.structure)["forces"] for each in (latecomer, reference)))
+
+
 @quantity("precision.company.forces")
 def test_policies_do_not_disturb_each_other(case, potential, reference, measure):
     """Subjects of two precisions live in one process: each answers as it did before the other."""

@@ -17,7 +17,6 @@ def test_energy_of_every_pair_is_the_work_of_its_forces(case, potential, measure
 @quantity("smoothness.contact.energy", "smoothness.contact.forces", "smoothness.contact.dipole")
 def test_pairs_in_contact_stay_finite(case, potential, reference, measure):
     """Two atoms far too close still have what the reference says, a finite number."""
-
     dimers = contacts(case)
 
     @measure
