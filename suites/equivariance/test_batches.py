@@ -1,7 +1,7 @@
 """What shares a batch does not meet."""
 
 from mace_conformance.instruments.comparison import compared
-from mace_conformance.instruments.lattices import crowd
+from mace_conformance.instruments.lattices import crowds
 from mace_conformance.laws import quantity
 
 
@@ -18,14 +18,15 @@ from mace_conformance.laws import quantity
 def test_company_in_a_batch_changes_nothing(case, potential, measure):
     """First, in the middle or last, among others of other size and pbc: the same as alone."""
     alone = potential(case.structure)[case.observable]
-    batch, places = crowd(case.structure, case.generator)
+    crowded = crowds(case.structure, case.generator)
 
     @measure
     def observables():
-        together = potential.together(batch)
-        for place in places:
-            deviation = compared(together[place][case.observable], alone, case.structure)
-            yield deviation, f"place {place} of {len(batch)}"
+        for batch, places in crowded:
+            together = potential.together(batch)
+            for place in places:
+                deviation = compared(together[place][case.observable], alone, case.structure)
+                yield deviation, f"place {place} of {len(batch)}"
 
 
 @quantity(

@@ -1,0 +1,116 @@
+"""`python -m mace_conformance`: every command helps, and refuses bad input in one paragraph."""
+
+import sys
+
+import pytest
+from runs import FAILING, KNOWN, PASSING, measured, write
+from user import shell
+
+from mace_conformance.__main__ import main
+
+COMMANDS = (
+    [], ["doctor"], ["report"], ["tolerances"], ["tolerances", "lint"], ["tolerances", "propose"],
+    ["known-issues"], ["known-issues", "propose"], ["detect"], ["goldens"],
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_help(words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--help"])
+    assert ended.value.code == 0
+    assert "usage: python -m mace_conformance" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["report", "nowhere"], "error: nowhere is no run: it has no records.jsonl"),
+        (["known-issues", "propose", "nowhere"], "error: nowhere is no run"),
+        (["tolerances", "propose", "nowhere"], "error: nowhere is no run"),
+        (
+            ["tolerances", "lint", "--mace-tolerances", "no.toml"],
+            "--mace-tolerances no.toml: no su",
+        ),
+        (["tolerances", "lint", "--mace-target", "tuy"], "unknown --mace-target 'tuy'"),
+        (["detect", "--mace-target", "toy", "--faults", "toy-org"], "did you mean 'toy-origin'?"),
+        (["detect", "--summary", "nowhere"], "nowhere holds no detection.jsonl"),
+    ],
+)
+def test_bad_input_is_one_paragraph_and_exit_code_2(words, message, capsys):
+    assert main(words) == 2
+    text = capsys.readouterr().err
+    assert message in text
+    assert text.count("\n") == 1
+
+
+def test_an_unknown_command_is_refused(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["rapport"])
+    assert ended.value.code == 2
+    assert "invalid choice: 'rapport'" in capsys.readouterr().err
+
+
+def test_report_rebuilds_a_killed_run(tmp_path, capsys):
+    folder = write(tmp_path / "run", [PASSING], finished=False)
+    assert main(["report", str(folder)]) == 0
+    assert capsys.readouterr().out.strip() == str(folder / "report.md")
+    assert "incomplete" in (folder / "report.md").read_text()
+    assert (folder / "junit.xml").is_file()
+
+
+def test_propose_leaves_out_what_is_no_measurement_of_correct_code(tmp_path, capsys):
+    name = "equivariance.turns.energy"
+    found = [measured(name, structure=text) for text in ("water", "ethanol")]
+    error = measured(name, verdict="error", value=None)
+    folder = write(tmp_path / "run", [*found, error, KNOWN], finished=False)
+    assert main(["tolerances", "propose", str(folder)]) == 0
+    text = capsys.readouterr().out
+    assert "# run r-0007 did not come to its end" in text
+    assert "# left out: 1 error" in text
+    assert "# left out: 1 known" in text
+    assert 'quantity = "equivariance.turns.energy"' in text
+    assert "cases = 2" in text
+
+
+def test_known_issues_are_proposed_for_failures_alone(tmp_path, capsys):
+    error = measured(structure="e", verdict="error", value=None)
+    folder = write(tmp_path / "run", [PASSING, FAILING, KNOWN, error])
+    assert main(["known-issues", "propose", str(folder)]) == 0
+    text = capsys.readouterr().out
+    assert text.count("[[issue]]") == 1
+    assert 'structure = ["slab"]' in text
+    assert 'mace = "<=0.3.16"' in text
+    assert "# 1 more have no value" in text
+
+
+def test_lint_reads_every_plan_and_ends_by_the_errors(capsys):
+    code = main(["tolerances", "lint", "--mace-target", "toy"])
+    text = capsys.readouterr().out
+    assert "errors, " in text.splitlines()[-1]
+    assert code == (0 if text.splitlines()[-1].startswith("0 errors") else 1)
+
+
+def test_the_doctor_names_what_can_be_judged(capsys):
+    assert main(["doctor"]) == 0
+    text = capsys.readouterr().out
+    assert "device cpu: class cpu" in text
+    assert "backend e3nn: can be judged" in text
+    assert "policy tf32: " in text
+
+
+def test_commands_run_without_torch(tmp_path):
+    folder = write(tmp_path / "run", [PASSING])
+    code = (
+        "import sys; from mace_conformance.__main__ import main; "
+        f"main(['doctor']); main(['report', {str(folder)!r}]); "
+        "sys.exit(any(name in sys.modules for name in ('torch', 'mace', 'e3nn', 'scipy')))"
+    )
+    done = shell(folder, sys.executable, "-c", code)
+    assert done.code == 0, done.text
+
+
+def test_a_closed_pipe_is_no_traceback(tmp_path):
+    command = f"{sys.executable} -m mace_conformance detect --help | head -n 1"
+    done = shell(tmp_path, "bash", "-c", command)
+    assert "Traceback" not in done.text
