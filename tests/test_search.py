@@ -14,6 +14,7 @@ from mace_conformance.subjects.structures import read
 
 CUTOFF = 4.0
 TURNS, IMAGES = "equivariance.turns.energy", "equivariance.images.energy"
+FILES = {TURNS: "test_turns.py", IMAGES: "test_places.py"}
 ROWS = """
 [[limit]]
 quantity = "{quantity}"
@@ -88,7 +89,7 @@ def search(tmp_path, tolerances):
             tmp_path / "run",
             *("--mace-target", target, "--mace-plan", "search", "--mace-quantity", quantity),
             *("--mace-policy", "fp64", "--mace-tolerances", str(tolerances)),
-            suites="suites/equivariance",
+            suites=f"suites/equivariance/{FILES[quantity]}",
         )
 
     return run

@@ -17,6 +17,7 @@ from mace_conformance.subjects.arrangements import supercell, translate
     "equivariance.translation.stress",
     "equivariance.translation.virials",
     "equivariance.translation.dipole",
+    "equivariance.slabs.stress",
 )
 def test_moving_everything_changes_nothing(case, potential, measure):
     """Moving all atoms by one vector, the cell left alone, leaves every observable as it was."""

@@ -111,7 +111,7 @@ def test_calculators_do_not_disturb_each_other(case, potential, reference, measu
         yield rms(ours(case.structure)["forces"], before)
 
 
-@quantity("precision.calculator.descriptors")
+@quantity("precision.calculator.descriptors", "precision.calculator.kept.descriptors")
 def test_descriptors_are_the_node_features(case, potential, measure):
     """Descriptors are the features that the model's layers hand on, or their invariant part."""
 

@@ -29,7 +29,7 @@ def test_forces_are_the_slope_of_the_energy(case, potential, measure):
 
 @quantity("precision.curve.slope")
 def test_the_difference_quotient_converges_at_second_order(case, potential, policy, measure):
-    """The error of a three-point quotient falls as h^2: the forces are exact, the quotient is not."""
+    """The error of a three-point quotient falls as h^2, so only the quotient is inexact."""
     along, *_ = directions(case)
 
     @measure

@@ -58,7 +58,7 @@ def test_features_of_every_block_stay_near_fp64(case, potential, reference, meas
     "precision.roundoffs.stress",
 )
 def test_errors_are_a_few_unit_roundoffs(case, potential, reference, policy, measure):
-    """Measured in its own unit roundoff times the size of what is summed, each policy errs alike."""
+    """In its own unit roundoff times the size of what is summed, each policy errs alike."""
 
     @measure
     def errors():
@@ -93,7 +93,7 @@ def test_a_backend_errs_little_more_than_plain_fp32(case, potential, plain, refe
 
 @quantity("precision.backends.energy", "precision.backends.forces", "precision.backends.stress")
 def test_backends_agree_under_one_policy(case, potential, sibling, measure):
-    """Two backends round the same numbers, so they agree far better than their policy is exact."""
+    """Two backends round the same numbers, so they agree far better than the policy is exact."""
 
     @measure
     def disagreements():
@@ -102,7 +102,7 @@ def test_backends_agree_under_one_policy(case, potential, sibling, measure):
 
 @quantity("precision.control.energy")
 def test_summing_energies_in_16_bits_is_noticed(case, potential, control, reference, measure):
-    """The control rounds the sums too, and errs in the energy by many times what the policy does."""
+    """The control rounds the sums too, and its energy errs by many times the policy's error."""
 
     @measure
     def errors():
@@ -113,7 +113,7 @@ def test_summing_energies_in_16_bits_is_noticed(case, potential, control, refere
 
 @quantity("precision.control.forces")
 def test_accumulating_in_16_bits_is_noticed(case, control, sibling, measure):
-    """The control rounds the same operands, but its sums put it farther off than a backend may be."""
+    """The control rounds the same operands, but sums put it farther off than a backend is."""
 
     @measure
     def disagreements():
