@@ -64,6 +64,7 @@ def test_a_failing_case_can_be_run_again_by_its_id(toy, tmp_path):
 
 
 def test_a_law_that_benchmark_only_would_lose_is_refused(tmp_path):
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["mace_conformance.plugin"]\n')
     (tmp_path / "test_lost.py").write_text(
         "from mace_conformance.laws import quantity\n"
         '@quantity("equivariance.turns.energy")\n'

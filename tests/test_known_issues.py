@@ -71,7 +71,7 @@ def test_a_file_without_issues_loads(tmp_path: Path) -> None:
 
 FIELDS = (
     "backend, ceiling, execution, expires, hardware, id, link, mace, model, opened, policy, "
-    "quantity, structure, why"
+    "quantity, raises, structure, why"
 )
 
 

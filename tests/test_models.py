@@ -118,7 +118,8 @@ def test_the_table_imports_no_torch():
         "import sys, mace_conformance.subjects.models; "
         "sys.exit(bool({'torch', 'ase', 'mace', 'e3nn', 'scipy'} & set(sys.modules)))"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    environment = {"PYTHONPATH": ":".join(sys.path)}
+    assert subprocess.run([sys.executable, "-c", code], check=False, env=environment).returncode == 0
 
 
 def test_the_cutoff_pair_differs_in_one_option():

@@ -7,11 +7,11 @@ from user import conformance
 
 from mace_conformance.findings.records import FAILING
 
-# What a constant energy truly satisfies: laws of sameness that ask nothing of its variation.
-VANISHING = {"zeros": (), "nan": (), "constants": (), "noise": (), "nothing": (), "shorter": ()}
+HONEST: dict[str, set[str]] = {}
+NULLS = ("zeros", "nan", "constants", "noise", "nothing", "shorter")
 
 
-@pytest.mark.parametrize("name", sorted(VANISHING))
+@pytest.mark.parametrize("name", NULLS)
 def test_an_empty_subject_fails_every_law(tmp_path, name):
     done = conformance(
         tmp_path / "run", "--mace-target", f"tests/targets.py:{name}", "--mace-plan", "smoke", "-q"
@@ -21,8 +21,8 @@ def test_an_empty_subject_fails_every_law(tmp_path, name):
     for measurement in done.measurements:
         verdicts[measurement.case.quantity].add(measurement.verdict)
     passing = {quantity for quantity, found in verdicts.items() if not found & FAILING}
-    assert passing <= set(VANISHING[name])
-    assert len(verdicts) > 1
+    assert passing <= HONEST.get(name, set())
+    assert len(verdicts) > 20
 
 
 def test_a_subject_that_raises_is_an_error_with_its_words(tmp_path):
