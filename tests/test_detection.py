@@ -72,7 +72,9 @@ def test_a_scope_narrows_a_run_to_what_may_notice(tmp_path, scope, quantities):
 
 
 def test_a_fault_that_breaks_no_quantity_of_the_file_is_refused(tmp_path):
-    with pytest.raises(ConformanceError, match=r"'crooked' breaks 'equivariance\.turn\.forces': did"):
+    with pytest.raises(
+        ConformanceError, match=r"'crooked' breaks 'equivariance\.turn\.forces': did"
+    ):
         fault_task(planted(breaks=("equivariance.turn.forces",)), Setting(tmp_path), KNOWN)
 
 

@@ -1,6 +1,5 @@
 """A plan is a cover: a pure function of its input, small, and without a hole."""
 
-
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -110,9 +109,7 @@ def test_a_smaller_plan_leaves_larger_models_out():
 
 @pytest.mark.parametrize(("at", "cells"), [("gate", 8), ("smoke", 2)])
 def test_caps_hold_and_smoke_takes_its_share(at, cells):
-    many = [
-        Model(f"m{i}", frozenset({f"feature:{i}"})) for i in range(20)
-    ]
+    many = [Model(f"m{i}", frozenset({f"feature:{i}"})) for i in range(20)]
     catalogue = Catalogue(many, STRUCTURES, ["fp64"], ["e3nn"])
     assert len(draw(make(cells={"gate": 8}), at=plan(at), catalogue=catalogue)) == cells
 

@@ -119,7 +119,9 @@ def test_the_table_imports_no_torch():
         "sys.exit(bool({'torch', 'ase', 'mace', 'e3nn', 'scipy'} & set(sys.modules)))"
     )
     environment = {"PYTHONPATH": ":".join(sys.path)}
-    assert subprocess.run([sys.executable, "-c", code], check=False, env=environment).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", code], check=False, env=environment).returncode == 0
+    )
 
 
 def test_the_cutoff_pair_differs_in_one_option():

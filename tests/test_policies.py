@@ -361,7 +361,7 @@ def test_forces_and_gradients_err_as_the_policy_says(model, batch, exact, name, 
 )
 def test_backends_agree_far_below_the_error_of_their_policy(model, batch, layout, name):
     pytest.importorskip("cuequivariance_torch")
-    from mace.cli.convert_e3nn_cueq import run  # noqa: PLC0415
+    from mace.cli.convert_e3nn_cueq import run
 
     converted = run(copy.deepcopy(model).float(), device="cpu", layout=layout)
     one, other = (

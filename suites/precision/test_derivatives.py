@@ -7,8 +7,8 @@ from mace_conformance.instruments.derivatives import (
     force_error,
     lowest_point,
     step_scan,
-    strains,
     strain_error,
+    strains,
     stress_error,
     work_error,
 )

@@ -53,7 +53,6 @@ def test_a_subject_does_not_depend_on_those_built_before(case, reference, lateco
 @quantity("precision.company.forces")
 def test_policies_do_not_disturb_each_other(case, potential, reference, measure):
     """Subjects of two precisions live in one process: each answers as it did before the other."""
-
     one, other = (warmed(each, case.structure) for each in (potential, reference))
     order = (one, other, one, other)
 
