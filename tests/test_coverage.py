@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from user import ROOT
 
-from mace_conformance.session import Options, Session
+from mace_conformance.options import Options
+from mace_conformance.session import Session
 from mace_conformance.subjects.hardware import Hardware
 
 PINNED = Path(__file__).parent / "data"

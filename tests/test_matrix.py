@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from mace_conformance.promises.matrix import Catalogue, build_matrix, selected
+from mace_conformance.promises.catalogue import Catalogue, selected
+from mace_conformance.promises.matrix import build_matrix
 from mace_conformance.promises.terms import Plan, Quantity
 
 
