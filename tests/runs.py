@@ -57,13 +57,14 @@ def write(folder: Path, measurements, *, finished: bool = True, **fields) -> Pat
     recorder = Recorder(folder, run)
     for measurement in measurements:
         recorder.add(measurement)
-    if finished:
-        ended = {
-            "finished": "2026-11-20T10:02:00+00:00",
-            "seconds": 120.0,
-            "peak_mib": 900.0,
-            "exit_code": 1,
-            "counts": count_verdicts(measurements),
-        }
-        recorder.close(msgspec.structs.replace(run, **ended))
+    ended = {
+        "finished": "2026-11-20T10:02:00+00:00",
+        "seconds": 120.0,
+        "peak_mib": 900.0,
+        "exit_code": 1,
+        "counts": count_verdicts(measurements),
+    }
+    recorder.close(msgspec.structs.replace(run, **ended))
+    if not finished:
+        (folder / "run.json").unlink()
     return folder
