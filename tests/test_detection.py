@@ -2,6 +2,7 @@
 
 import math
 
+import msgspec
 import pytest
 from runs import PASSING, measured
 from user import ROOT
@@ -10,14 +11,20 @@ from mace_conformance.__main__ import main
 from mace_conformance.detection.plan import Setting, baseline_task, fault_task
 from mace_conformance.detection.record import Caught, Journal, Probe, Stamp, read_journal
 from mace_conformance.detection.run import Runner, failures
-from mace_conformance.detection.summary import detections, load_record, summarise, write_summary
+from mace_conformance.detection.summary import (
+    detections,
+    load_record,
+    outdated,
+    summarise,
+    write_summary,
+)
 from mace_conformance.detection.thresholds import search
 from mace_conformance.errors import ConformanceError
 from mace_conformance.promises import tolerances
 from mace_conformance.subjects.faults import FAULTS
 from mace_conformance.subjects.faults.catalogue import Fault
 
-RECORD = ROOT / "reports" / "detection" / "detection.json"
+RECORDS = sorted((ROOT / "reports" / "detection").glob("*/detection.json"))
 RENEW = (
     "run `python -m mace_conformance detect --whole --thresholds --out DIR`, the same with "
     "`--clean` instead of `--whole --thresholds`, then "
@@ -32,6 +39,7 @@ STAMP = Stamp(
 )
 TURNS = "equivariance.turns.forces"
 GOLDEN = "goldens.forces"
+JUDGING = {TURNS: "ab", GOLDEN: "cd"}
 KNOWN = [TURNS, "equivariance.turns.energy", "precision.path.work", GOLDEN]
 
 
@@ -40,17 +48,25 @@ def planted(name="crooked", **fields):
     return Fault(name, "Something is crooked.", "a:b", lambda function, _: function, **given)
 
 
-def caught(quantity=TURNS, ratio=3.0, line=7, **fields):
-    return Caught(quantity=quantity, verdict="fail", ratio=ratio, line=line, **fields)
+def caught(quantity=TURNS, ratio=3.0, row="policy=fp64", **fields):
+    return Caught(quantity=quantity, verdict="fail", ratio=ratio, row=row, **fields)
 
 
 def test_the_committed_record_is_that_of_these_faults_and_tolerances():
-    assert RECORD.is_file(), f"there is no {RECORD.relative_to(ROOT)}: {RENEW}"
-    record = load_record(RECORD)
-    now = [name for name, fault in FAULTS.items() if fault.target == "mace"]
-    assert [fault.name for fault in record.faults] == now, f"other faults now: {RENEW}"
-    sha256 = tolerances.load(ROOT / "tolerances.toml").judging_sha256
-    assert record.tolerances_sha256 == sha256, f"tolerances.toml has changed since: {RENEW}"
+    records = [load_record(path) for path in RECORDS]
+    now = {name for name, fault in FAULTS.items() if fault.target == "mace"}
+    assert {fault.name for record in records for fault in record.faults} == now, RENEW
+    judging = tolerances.load(ROOT / "tolerances.toml").judging
+    assert [outdated(record, FAULTS, judging) for record in records] == [[]] * len(records), RENEW
+
+
+def test_a_record_is_outdated_by_its_own_quantities_alone():
+    faults = {"crooked": planted(), "golden": planted("golden", breaks=(GOLDEN,))}
+    probes = [Probe(kind="fault", fault=name, size=1.0) for name in faults]
+    record = summarise(STAMP, probes, faults, JUDGING)
+    assert outdated(record, faults, JUDGING | {"precision.path.work": "new"}) == []
+    assert outdated(record, faults, JUDGING | {GOLDEN: "new"}) == ["golden"]
+    assert outdated(record, {"golden": faults["golden"]}, JUDGING) == ["crooked"]
 
 
 @pytest.mark.parametrize(
@@ -83,29 +99,29 @@ def test_failures_are_grouped_by_quantity_and_row_with_the_worst_cases():
         measured(TURNS, structure=f"s{i}", verdict="fail", ratio=float(i), line=7) for i in range(5)
     ]
     error = measured(TURNS, structure="e", verdict="error", ratio=None, line=None)
-    first, second = failures([PASSING, *failing, error])
-    assert (first.line, first.ratio, first.verdict) == (None, None, "error")
-    assert (second.line, second.ratio) == (7, 4.0)
+    first, second = failures([PASSING, *failing, error], {7: "policy=fp64"})
+    assert (first.row, first.ratio, first.verdict) == (None, None, "error")
+    assert (second.row, second.ratio) == ("policy=fp64", 4.0)
     assert second.cases == ("s4-off-fp32-cueq", "s3-off-fp32-cueq", "s2-off-fp32-cueq")
 
 
 def test_a_journal_resumes_and_forgets_errors_and_torn_lines(tmp_path):
-    journal = Journal(tmp_path, STAMP)
     good = Probe(kind="fault", fault="a", size=1.0, caught=(caught(),))
     bad = Probe(kind="fault", fault="b", size=1.0, error="killed")
-    journal.add(good)
-    journal.add(bad)
+    with Journal(tmp_path, STAMP) as journal:
+        journal.add(good)
+        journal.add(bad)
     with (tmp_path / "detection.jsonl").open("ab") as file:
         file.write(b'{"kind": "fa')
-    again = Journal(tmp_path, STAMP)
-    assert again.done(good.key) == good
-    assert again.done(bad.key) is None
-    again.add(Probe(kind="clean", seed=3))
+    with Journal(tmp_path, STAMP) as again:
+        assert again.done(good.key) == good
+        assert again.done(bad.key) is None
+        again.add(Probe(kind="clean", seed=3))
     assert [probe.key for probe in read_journal(tmp_path)[1]] == [good.key, "clean-seed3"]
 
 
 def test_a_journal_of_other_tolerances_is_refused(tmp_path):
-    Journal(tmp_path, STAMP)
+    Journal(tmp_path, STAMP).close()
     other = Stamp(**{**{n: getattr(STAMP, n) for n in STAMP.__struct_fields__}, "plan": "smoke"})
     with pytest.raises(ConformanceError, match="made with another plan; name another folder"):
         Journal(tmp_path, other)
@@ -143,30 +159,42 @@ def test_the_record_counts_goldens_apart_and_names_what_missed():
         Probe(kind="fault", fault="hidden", size=1.0),
         Probe(kind="clean", seed=0),
     ]
-    record = summarise(STAMP, probes, faults)
+    record = summarise(STAMP, probes, faults, JUDGING)
     crooked, golden, hidden = record.faults
     assert crooked.threshold.size == 1e-4
     assert (len(golden.laws), golden.missed_by) == (0, (TURNS,))
     assert hidden.missed_by == (TURNS,)
     assert detections(record, margin=2.0) == {
-        7: [("crooked", 6e-5, 2.4), ("golden", 1.0, math.inf)]
+        (TURNS, "policy=fp64"): [("crooked", 6e-5, 2.4)],
+        (GOLDEN, "policy=fp64"): [("golden", 1.0, math.inf)],
     }
 
 
 def test_the_summary_is_read_back_as_it_was_written(tmp_path):
-    Journal(tmp_path, STAMP).add(Probe(kind="fault", fault="crooked", size=1e-3))
+    present = tolerances.load(ROOT / "tolerances.toml")
+    stamp = msgspec.structs.replace(STAMP, tolerances_sha256=present.judging_sha256)
+    with Journal(tmp_path, stamp) as journal:
+        journal.add(Probe(kind="fault", fault="crooked", size=1e-3))
     faults = {"crooked": planted()}
-    written = write_summary(tmp_path, faults, tmp_path / "out")
+    written = write_summary(tmp_path, faults, present, tmp_path / "out")
     assert load_record(tmp_path / "out" / "detection.json") == written
     text = (tmp_path / "out" / "README.md").read_text()
     assert "| crooked | Something is crooked. | 0.001 | nothing | no |  |" in text
     assert "escaped the laws: crooked" in text
 
 
+def test_a_journal_judged_by_other_numbers_gives_no_record(tmp_path):
+    Journal(tmp_path, STAMP).close()
+    present = tolerances.load(ROOT / "tolerances.toml")
+    with pytest.raises(ConformanceError, match=r"judged by other numbers than .* has now"):
+        write_summary(tmp_path, {}, present, tmp_path / "out")
+
+
 def test_what_fails_without_a_fault_counts_for_none(tmp_path, monkeypatch):
     setting = Setting(tmp_path, scope="breaks")
-    runner = Runner(setting, Journal(tmp_path, STAMP), lambda _: None)
-    runner.alarms = frozenset({(TURNS, 7)})
+    journal = Journal(tmp_path, STAMP)
+    runner = Runner(setting, journal, lambda _: None, {7: "policy=fp64", 8: "policy=fp32"})
+    runner.alarms = frozenset({(TURNS, "policy=fp64")})
     failing = [measured(TURNS, verdict="fail", line=line) for line in (7, 8)]
     run = type("Made", (), {"problems": ()})
     monkeypatch.setattr("mace_conformance.detection.run.read_run", lambda _: (run, failing))
@@ -174,7 +202,9 @@ def test_what_fails_without_a_fault_counts_for_none(tmp_path, monkeypatch):
         "mace_conformance.detection.run.subprocess.run",
         lambda *_, **__: type("Done", (), {"returncode": 1})(),
     )
-    assert [c.line for c in runner(fault_task(planted(), setting, KNOWN)).caught] == [8]
+    found = runner(fault_task(planted(), setting, KNOWN)).caught
+    journal.close()
+    assert [c.row for c in found] == ["policy=fp32"]
 
 
 def test_a_fault_planted_in_the_toy_is_detected_once(tmp_path, capsys):

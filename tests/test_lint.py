@@ -200,12 +200,20 @@ def test_a_fault_that_nobody_catches() -> None:
 
 
 DETECTED = {
-    60: [("layout-swap", 1.0, 3.0)],
-    72: [("layout-swap", 1.0, 900.0), ("tf32-leak", 0.5, 2.5), ("fallback", 1.0, 1.1)],
-    82: [("tf32-leak", 1.0, 4.0)],
-    93: [("layout-swap", 1.0, 2.0)],
-    100: [("fallback", 1.0, 3.0)],
+    (row.quantity, row.name): records
+    for row, records in zip(
+        load(EXAMPLE).limits,
+        (
+            [("layout-swap", 1.0, 3.0)],
+            [("layout-swap", 1.0, 900.0), ("tf32-leak", 0.5, 2.5), ("fallback", 1.0, 1.1)],
+            [("tf32-leak", 1.0, 4.0)],
+            [("layout-swap", 1.0, 2.0)],
+            [("fallback", 1.0, 3.0)],
+        ),
+        strict=True,
+    )
 }
+SHARP = list(DETECTED)[1]
 
 
 def test_detections_between_margin_and_reach_are_sound() -> None:
@@ -233,5 +241,5 @@ def test_detections_between_margin_and_reach_are_sound() -> None:
     ],
 )
 def test_detections_out_of_range(records: list[tuple[str, float, float]], text: str) -> None:
-    found = lint(load(EXAMPLE), PLANNED, FAULTS, {**DETECTED, 72: records})
+    found = lint(load(EXAMPLE), PLANNED, FAULTS, {**DETECTED, SHARP: records})
     assert only(found) == Finding("error", 72, f"{FORCES}: {text}")
