@@ -135,11 +135,12 @@ def test_committees_give_mean_and_spread(case, potential, measure):
         committee = potential.committee()
         for what, found, expected in committee.statements(case.structure, case.observable):
             yield rms(found, expected), what
+        yield rms(*committee.spread(case.structure, case.observable)), "variance"
 
 
 @quantity("precision.calculator.units.energy", "precision.calculator.units.forces")
 def test_units_of_energy_are_converted(case, potential, measure):
-    """A model in units of u eV gives results times u, and variances times the square of u."""
+    """A model in units of u eV gives results times u."""
 
     @measure
     def statements():
@@ -147,6 +148,16 @@ def test_units_of_energy_are_converted(case, potential, measure):
         committee = potential.committee()
         for what, found, expected in committee.statements(case.structure, case.observable, units):
             yield rms(found, expected), what
+
+
+@quantity("precision.calculator.units.spread.energy", "precision.calculator.units.spread.forces")
+def test_units_of_a_spread_are_those_of_its_square(case, potential, measure):
+    """A committee in units of u eV has variances times the square of u."""
+
+    @measure
+    def variances():
+        units = 1 / (1 + len(case.structure))
+        yield rms(*potential.committee().spread(case.structure, case.observable, units))
 
 
 @quantity("precision.calculator.hessian.product")
