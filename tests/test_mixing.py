@@ -85,13 +85,13 @@ def test_a_bare_exchange_is_asked_to_be_a_hundred_limits_off():
 
 
 def test_models_of_two_dtypes_are_refused(pair):
-    with pytest.raises(ConformanceError, match=r"torch.float64 on cpu cannot be mixed with one in "
-                       r"torch.float32 on cpu: bring both to one dtype and one device"):  # fmt: skip
+    said = r"torch.float64 on cpu cannot be mixed with one in torch.float32 on cpu: bring both"
+    with pytest.raises(ConformanceError, match=said):
         Mixture(pair[0].module, copied(pair[1].module).float(), "ir_mul")
 
 
 def test_models_of_two_devices_are_refused(pair):
-    with pytest.raises(ConformanceError, match="on cpu cannot be mixed with one in .* on meta"):
+    with pytest.raises(ConformanceError, match=r"on cpu cannot be mixed with one in .* on meta"):
         Mixture(pair[0].module, copied(pair[1].module).to("meta"), "ir_mul")
 
 
@@ -101,7 +101,7 @@ def test_a_class_without_blocks_is_refused():
 
 
 def test_models_that_are_no_twins_are_refused(pair):
-    with pytest.raises(ConformanceError, match="no twins: only one of them has interactions.0"):
+    with pytest.raises(ConformanceError, match="no twins: only one of them has interactions"):
         Mixture(pair[0].module, torch.nn.Linear(2, 2).double(), "ir_mul")
 
 
