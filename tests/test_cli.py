@@ -11,6 +11,7 @@ from mace_conformance.__main__ import main
 COMMANDS = (
     [], ["doctor"], ["report"], ["tolerances"], ["tolerances", "lint"], ["tolerances", "propose"],
     ["known-issues"], ["known-issues", "propose"], ["detect"], ["goldens"],
+    ["mixing"],
 )  # fmt: skip
 
 
