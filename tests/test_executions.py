@@ -1,0 +1,88 @@
+"""Executions: static buffers, padding and replays, on the CPU where the step is simply called."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mace_conformance.errors import ConformanceError
+from mace_conformance.subjects import structures
+from mace_conformance.subjects.mace_target import MaceTarget
+
+
+@pytest.fixture(scope="module")
+def eager():
+    return MaceTarget().potential("residual", "Default", "fp64", "e3nn", "cpu")
+
+
+@pytest.fixture
+def replayed(eager):
+    from mace_conformance.subjects.executions import GraphPotential, called
+
+    words = (eager.module, eager.graphs, eager.policy, eager.layout, eager.layers)
+    return GraphPotential(*words).playing(called)
+
+
+def moved(structure, seed, size=0.05):
+    step = np.random.default_rng(seed).normal(size=structure.positions.shape)
+    return replace(structure, positions=structure.positions + size * step)
+
+
+def farthest(found, expected):
+    return max(
+        float(np.max(np.abs(found[name].values - expected[name].values)))
+        for name in ("energy", "forces", "stress")
+    )
+
+
+def some(tag):
+    return structures.load(tag)
+
+
+@pytest.mark.parametrize("name", ["water8", "dimer-carbon"])
+def test_replays_follow_positions_and_edge_counts(eager, replayed, name):
+    structure = some(name)
+    for seed in range(3):
+        there = moved(structure, seed)
+        found, expected = replayed.evaluate([there])[0], eager.evaluate([there])[0]
+        assert farthest(found, expected) < 1e-10
+        assert np.isfinite(found["forces"].values).all()
+    assert replayed.recordings == 1
+
+
+def test_unknown_executions_and_devices_are_refused_in_one_line(eager):
+    from mace_conformance.subjects.executions import executed
+
+    with pytest.raises(ConformanceError, match="execution"):
+        executed(eager, "cuda-graph")
+    with pytest.raises(ConformanceError, match="cuda_graph: runs on cuda, not on cpu"):
+        executed(eager, "cuda_graph")
+    assert executed(eager, "eager") is eager
+
+
+def test_recorded_steps_refuse_further_arguments(eager, replayed):
+    batch = eager.graphs.batch([some("dimer-carbon")])
+    with pytest.raises(ConformanceError, match="no further arguments: training"):
+        replayed.call(batch, training=True)
+
+
+def test_padding_is_beyond_the_cutoff_and_more_edges_are_recorded_anew(eager, replayed):
+    import torch
+
+    from mace_conformance.subjects.static_buffers import StaticBuffers, edge_count, padded
+
+    batch = eager.graphs.batch([some("dimer-carbon")])
+    more = padded(batch, edge_count(batch) + 4, eager.cutoff)
+    assert torch.linalg.norm(more["shifts"][-4:], dim=1).min() > eager.cutoff
+    torch.testing.assert_close(
+        more["unit_shifts"][-4:].to(batch["cell"]) @ batch["cell"], more["shifts"][-4:]
+    )
+    with pytest.raises(ConformanceError, match="does not fit buffers for"):
+        padded(more, edge_count(batch), eager.cutoff)
+    replayed.call(batch)
+    expected, found = eager.call(batch), replayed.call(more)
+    assert replayed.recordings == 2
+    torch.testing.assert_close(found["forces"], expected["forces"], rtol=0, atol=1e-10)
+    buffers = StaticBuffers(batch, 8, eager.cutoff)
+    with pytest.raises(ConformanceError, match="other names, shapes or dtypes"):
+        buffers.load({name: batch[name] for name in batch if name != "positions"})
