@@ -86,3 +86,25 @@ def test_padding_is_beyond_the_cutoff_and_more_edges_are_recorded_anew(eager, re
     buffers = StaticBuffers(batch, 8, eager.cutoff)
     with pytest.raises(ConformanceError, match="other names, shapes or dtypes"):
         buffers.load({name: batch[name] for name in batch if name != "positions"})
+
+
+@pytest.mark.parametrize("name", ["stale-positions", "stale-edges"])
+def test_what_a_recording_does_not_take_in_shows(eager, replayed, monkeypatch, name):
+    import numpy as np
+
+    from mace_conformance.instruments.metrics import rms
+    from mace_conformance.instruments.replays import moved
+    from mace_conformance.subjects.faults import FAULTS
+    from mace_conformance.subjects.static_buffers import StaticBuffers
+
+    first, *others = (
+        structure
+        for structure, _ in zip(
+            moved(some("water8"), np.random.default_rng(1)), "abc", strict=False
+        )
+    )
+    replayed.evaluate([first])
+    monkeypatch.setattr(StaticBuffers, "load", FAULTS[name].around(StaticBuffers.load, 1.0))
+    for structure in others:
+        found, expected = (each.evaluate([structure])[0]["forces"] for each in (replayed, eager))
+        assert rms(found, expected).relative(0.05) > 1e-3
