@@ -107,4 +107,4 @@ def test_what_a_recording_does_not_take_in_shows(eager, replayed, monkeypatch, n
     monkeypatch.setattr(StaticBuffers, "load", FAULTS[name].around(StaticBuffers.load, 1.0))
     for structure in others:
         found, expected = (each.evaluate([structure])[0]["forces"] for each in (replayed, eager))
-        assert rms(found, expected).relative(0.05) > 1e-3
+        assert rms(found, expected).relative(0.05) > 1e-6
