@@ -6,6 +6,7 @@ import pytest
 
 from mace_conformance.findings.records import Case, Measurement
 from mace_conformance.findings.verdict import Sample, explain, judge
+from mace_conformance.instruments.measure import located
 from mace_conformance.instruments.metrics import Deviation
 from mace_conformance.promises.terms import Amount, Limit, Measured, Quantity
 
@@ -43,6 +44,21 @@ def test_a_failure_says_what_where_against_what_and_how_to_see_it_again():
         "  limit  tolerances.toml:112, measured 7.2e-06 in run r-0007, headroom 4.2\n"
         "  again  pytest suites/precision --mace-case water64-off_l1-bf16_linear-cueq"
     )
+
+
+def test_a_failure_says_in_which_block_it_begins_after_what_is_worst():
+    first = "interactions.1.linear, l 1 odd, error grew 4e+05 x: layout"
+    lines = block("fail", 4.1e-4, first=first).splitlines()
+    assert lines[2:4] == ["  worst  atom 17, y", f"  first  {first}"]
+
+
+def test_a_broken_localiser_says_so_and_no_more():
+    def broken():
+        message = "no such\nblock"
+        raise KeyError(message)
+
+    assert located(broken) == "not found, KeyError: 'no such\\nblock'"
+    assert located(lambda: "one\nline") == "one line"
 
 
 def test_a_vacuous_case_says_that_nothing_was_there_to_judge():

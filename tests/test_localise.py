@@ -1,0 +1,127 @@
+"""Faults planted in one block of a converted model are traced to that block, and explained."""
+
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+
+from mace_conformance.instruments.blocks import block_errors
+from mace_conformance.instruments.localise import localise
+from mace_conformance.subjects import structures
+from mace_conformance.subjects.faults.backends import (
+    altered,
+    halved,
+    misled,
+    relaid,
+    scaled,
+    shifted,
+)
+from mace_conformance.subjects.mace_target import MaceTarget
+from mace_conformance.subjects.targets import Subject
+
+STRUCTURE = structures.load("ethanol")
+BLOCKS = [
+    "interactions.0.linear_up", "interactions.0.linear", "products.0.linear",
+    "interactions.1.linear_up", "interactions.1.linear", "products.1.linear",
+]  # fmt: skip
+VECTORS = ["interactions.0.linear", "interactions.1.linear_up", "interactions.1.linear"]
+WEIGHTS = [*BLOCKS, "node_embedding.linear", "readouts.0.linear", "readouts.1.linear_1"]
+
+
+@pytest.fixture(scope="module")
+def pair():
+    target = MaceTarget()
+    names = ("residual", "Default", "fp64")
+    return [Subject(target.potential(*names, way, "cpu"), way) for way in ("cueq", "e3nn")]
+
+
+@contextmanager
+def planted(handle):
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def moved(tensor, change):
+    kept = tensor.detach().clone()
+    try:
+        with torch.no_grad():
+            tensor.copy_(change(tensor))
+        yield
+    finally:
+        with torch.no_grad():
+            tensor.copy_(kept)
+
+
+def block(subject, name):
+    return subject.potential.module.get_submodule(name)
+
+
+def verdict(pair):
+    place, _, diagnosis = localise(*pair, STRUCTURE).partition(": ")
+    return place.split(",")[0], diagnosis
+
+
+def first_rounded(weight):
+    found = weight.clone()
+    found.view(-1)[0] = halved(found.view(-1)[0])
+    return found
+
+
+def test_no_block_is_blamed_where_all_agree(pair):
+    assert localise(*pair, STRUCTURE).startswith("no block: features agree to ")
+
+
+@pytest.mark.parametrize("size", [1e-10, 1e-6, 1e-2])
+@pytest.mark.parametrize("name", BLOCKS)
+def test_another_normalisation(pair, name, size):
+    with planted(altered(block(pair[0], name), scaled(size))):
+        place, diagnosis = verdict(pair)
+    assert place == name
+    assert diagnosis.startswith("normalisation (found = 1")
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_half_precision(pair, name):
+    with planted(altered(block(pair[0], name), halved)):
+        assert verdict(pair) == (name, "dtype (as rounding to fp16 or tf32)")
+
+
+@pytest.mark.parametrize("name", VECTORS)
+def test_a_layout(pair, name):
+    irreps = str(block(pair[1], name).irreps_out)
+    with planted(altered(block(pair[0], name), relaid(irreps))):
+        assert verdict(pair) == (name, "layout")
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_one_weight_in_half_precision(pair, name):
+    with moved(block(pair[0], name).weight, first_rounded):
+        assert verdict(pair) == (name, f"weights ({name}.weight)")
+
+
+def test_reference_energies(pair):
+    with moved(block(pair[0], "atomic_energies_fn").atomic_energies, halved):
+        place, diagnosis = verdict(pair)
+    assert (place, diagnosis) == (
+        "atomic_energies_fn", "weights (atomic_energies_fn.atomic_energies)",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["products.0", "products.1"])
+def test_the_species_of_another_atom(pair, name):
+    with planted(misled(block(pair[0], name), "node_attrs", shifted)):
+        place, _ = verdict(pair)
+    assert place.removeprefix("into ").startswith(name)
+
+
+def test_values_that_are_not_numbers_are_found_and_never_pass(pair):
+    name = "interactions.1.linear"
+    with planted(altered(block(pair[0], name), lambda x: x * np.nan)):
+        place, _ = verdict(pair)
+        errors = [miss.relative(1e-12) for miss, _ in block_errors(*pair, STRUCTURE, "l1")]
+    assert place == name
+    assert max(errors) == np.inf
