@@ -1,0 +1,65 @@
+"""A conversion to another backend loses nothing, repeats, and brings the kernels it promises."""
+
+from mace_conformance.instruments.conversion import (
+    changed_by_saving,
+    lost_facts,
+    lost_on_return,
+    skipped,
+    unrepeated,
+    without_kernel,
+)
+from mace_conformance.laws import quantity
+
+
+@quantity("backends.conversion.returned")
+def test_a_model_comes_back_to_the_bit(case, potential, sibling, measure):
+    """A model converted and brought back has every weight and buffer of its e3nn original."""
+
+    @measure
+    def differences():
+        yield lost_on_return(potential, sibling)
+
+
+@quantity("backends.conversion.carried")
+def test_no_weight_is_skipped(case, potential, sibling, measure):
+    """Every weight and buffer of the e3nn original is found in the converted model."""
+
+    @measure
+    def differences():
+        yield skipped(potential, sibling)
+
+
+@quantity("backends.conversion.metadata")
+def test_what_a_model_says_of_itself_survives(case, potential, sibling, measure):
+    """Cutoff, heads, E0s, scales, transforms and formats are those of the e3nn original."""
+
+    @measure
+    def differences():
+        yield lost_facts(potential, sibling)
+
+
+@quantity("backends.conversion.repeated")
+def test_two_conversions_agree(case, potential, sibling, measure):
+    """A second conversion of the e3nn original has the first one's state and forces."""
+
+    @measure
+    def errors():
+        yield from unrepeated(potential, sibling, case.structure)
+
+
+@quantity("backends.conversion.saved")
+def test_a_converted_model_survives_saving(case, potential, measure):
+    """A converted model that is saved and loaded gives the same forces."""
+
+    @measure
+    def errors():
+        yield changed_by_saving(potential, case.structure)
+
+
+@quantity("backends.audit.kernels")
+def test_the_promised_kernels_are_there(case, potential, measure):
+    """No block of e3nn is left, and no kernel falls back, where the backend promises its own."""
+
+    @measure
+    def blocks():
+        yield without_kernel(potential)
