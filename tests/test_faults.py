@@ -44,6 +44,9 @@ SPARED = {
     "toy-batch-leak": "equivariance.net.force",
 }
 
+# Whole conversions, adapters and recordings, which faults enter to change different things inside.
+SEAMS = ("cli.convert_e3nn_cueq:", "subjects.")
+
 # Eight faults on the installed mace: the quantity that notices, the narrowest run that has it, and
 # a value that stock mace stays a hundred times below.
 PLANTED = {
@@ -128,7 +131,9 @@ def test_there_are_enough_faults_and_no_two_are_the_same():
     assert len(MACE) >= 45
     assert len(TOY) >= 12
     assert set(SPARED) == set(TOY)
-    assert len({(fault.place, fault.breaks[0]) for fault in FAULTS.values()}) == len(FAULTS)
+    lines = [fault for fault in FAULTS.values() if not fault.place.startswith(SEAMS)]
+    assert len({(fault.place, fault.breaks[0]) for fault in lines}) == len(lines)
+    assert len({fault.what for fault in FAULTS.values()}) == len(FAULTS)
     assert all(fault.what.endswith(".") for fault in FAULTS.values())
 
 
