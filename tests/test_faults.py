@@ -133,7 +133,7 @@ def test_there_are_enough_faults_and_no_two_are_the_same():
     assert set(SPARED) == set(TOY)
     lines = [fault for fault in FAULTS.values() if not fault.place.startswith(SEAMS)]
     assert len({(fault.place, fault.breaks[0]) for fault in lines}) == len(lines)
-    assert len({fault.what for fault in FAULTS.values()}) == len(FAULTS)
+    assert len({(fault.target, fault.what) for fault in FAULTS.values()}) == len(FAULTS)
     assert all(fault.what.endswith(".") for fault in FAULTS.values())
 
 
