@@ -61,7 +61,7 @@ def test_it_differentiates_twice(irreps, seed):
     x = drawn(there, seed, rows=1)[:, :8]
     pad = torch.zeros(1, there.width - x.shape[1], dtype=x.dtype)
     x.requires_grad_()
-    torch.autograd.gradgradcheck(lambda part: there(torch.cat([part, pad], 1)) ** 3, (x,))
+    assert torch.autograd.gradgradcheck(lambda part: there(torch.cat([part, pad], 1)) ** 3, (x,))
 
 
 @settings(max_examples=8, deadline=None)
