@@ -44,7 +44,10 @@ def visit(browser, tmp_path):
         page = context.new_page()
         page.on("console", lambda message: heard.append(message.text))
         page.on("pageerror", lambda error: heard.append(str(error)))
-        page.on("request", lambda request: heard.append(request.url) if request.url.startswith("http") else None)
+        page.on(
+            "request",
+            lambda request: heard.append(request.url) if request.url.startswith("http") else None,
+        )
         page.goto(path.as_uri())
         return page
 
@@ -140,8 +143,9 @@ def test_text_stands_out_in_both_themes(visit, scheme):
 def test_every_control_has_a_name_and_every_picture_a_description(visit):
     page = visit([PASSING, FAILING, KNOWN])
     unnamed = page.evaluate(
-        """() => [...document.querySelectorAll("button, input, select, svg[role=img]")].filter((e) =>
-        !(e.textContent.trim() && e.tagName === "BUTTON") && !e.ariaLabel && !e.labels?.length).length"""
+        """() => [...document.querySelectorAll("button, input, select, svg[role=img]")].filter(
+        (e) => !(e.textContent.trim() && e.tagName === "BUTTON")
+          && !e.ariaLabel && !e.labels?.length).length"""
     )
     assert unnamed == 0
     levels = page.evaluate("() => [...document.querySelectorAll('h1, h2')].map((h) => h.tagName)")
