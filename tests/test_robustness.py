@@ -12,7 +12,8 @@ from user import ROOT, conformance
 
 from mace_conformance.errors import ConformanceError
 from mace_conformance.findings.outcome import conclude
-from mace_conformance.findings.records import Recorder, read_run
+from mace_conformance.findings.recorder import Recorder
+from mace_conformance.findings.records import read_run
 
 TOY = ("--mace-target", "toy", "--mace-plan", "smoke", "--mace-quantity", "equivariance.*")
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "fixtures")}
