@@ -10,9 +10,10 @@ from user import ROOT
 from mace_conformance.__main__ import main
 from mace_conformance.detection.plan import Setting, baseline_task, fault_task
 from mace_conformance.detection.record import Caught, Journal, Probe, Stamp, read_journal
+from mace_conformance.detection.rows_record import load_rows, row_detections
 from mace_conformance.detection.run import Runner, failures
+from mace_conformance.detection.seen import detections
 from mace_conformance.detection.summary import (
-    detections,
     load_record,
     outdated,
     summarise,
@@ -177,11 +178,29 @@ def test_the_summary_is_read_back_as_it_was_written(tmp_path):
     with Journal(tmp_path, stamp) as journal:
         journal.add(Probe(kind="fault", fault="crooked", size=1e-3))
     faults = {"crooked": planted()}
-    written = write_summary(tmp_path, faults, present, tmp_path / "out")
-    assert load_record(tmp_path / "out" / "detection.json") == written
+    lines = write_summary(tmp_path, faults, present, tmp_path / "out")
+    written = load_record(tmp_path / "out" / "detection.json")
+    assert [fault.name for fault in written.faults] == ["crooked"]
+    assert "caught by laws alone: 0 of 1 faults" in lines
     text = (tmp_path / "out" / "README.md").read_text()
     assert "| crooked | Something is crooked. | 0.001 | nothing | no |  |" in text
     assert "escaped the laws: crooked" in text
+
+
+def test_the_rows_of_a_journal_become_a_record_of_rows(tmp_path):
+    present = tolerances.load(ROOT / "tolerances.toml")
+    stamp = msgspec.structs.replace(STAMP, tolerances_sha256=present.judging_sha256)
+    far, near, endless = (caught("equivariance.turns.forces", r, "policy=fp64")
+                          for r in (40.0, 3.0, None))  # fmt: skip
+    with Journal(tmp_path, stamp) as journal:
+        for size, found in ((1.0, endless), (1e-2, far), (1e-3, near)):
+            journal.add(Probe(kind="row", fault="blur", size=size, caught=(found,)))
+    lines = write_summary(tmp_path, {}, present, tmp_path / "out")
+    assert lines[:2] == ["rows seen to fail: 1", "by 2 to 4 times their limit: 1"]
+    record = load_rows(tmp_path / "out" / "rows.json")
+    row = ("equivariance.turns.forces", "policy=fp64")
+    assert [*row_detections(record, present.judging)] == [(row, ("blur", 1e-3, 3.0))]
+    assert [*row_detections(record, present.judging | {row[0]: "changed"})] == []
 
 
 def test_a_journal_judged_by_other_numbers_gives_no_record(tmp_path):

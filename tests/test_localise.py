@@ -17,6 +17,7 @@ from mace_conformance.subjects.faults.backends import (
     scaled,
     shifted,
 )
+from mace_conformance.subjects.mace_blocks import _Recorder
 from mace_conformance.subjects.mace_target import MaceTarget
 from mace_conformance.subjects.targets import Subject
 
@@ -125,3 +126,31 @@ def test_values_that_are_not_numbers_are_found_and_never_pass(pair):
         errors = [miss.relative(1e-12) for miss, _ in block_errors(*pair, STRUCTURE, "l1")]
     assert place == name
     assert max(errors) == np.inf
+
+
+class _Convolution(torch.nn.Module):
+    """Sends each sender's feature along an edge; `fused` also sums them at the receivers."""
+
+    irreps_out = "2x0e"
+
+    def forward(self, features, *fused):
+        if not fused:
+            return features
+        sender, receiver = fused[0]
+        return torch.zeros_like(features).index_add(0, receiver, features[sender])
+
+
+def test_a_dimers_fused_convolution_is_not_summed_twice():
+    """Two atoms and two edges: only being told the edges shows that a block has summed them."""
+    edges = torch.tensor([[0, 1], [1, 0]])
+    features = torch.tensor([[1.0, 2.0], [3.0, 5.0]])
+    found = []
+    for words in ((features[edges[0]],), (features, edges)):
+        steps = []
+        convolution = _Convolution()
+        recorder = _Recorder(steps, "mul_ir", edges, atoms=2)
+        convolution.register_forward_hook(recorder.hook("conv_tp", convolution), with_kwargs=True)
+        convolution(*words)
+        found += steps
+    unfused, fused = (step.output.values for step in found)
+    assert unfused.tolist() == fused.tolist() == [[3.0, 5.0], [1.0, 2.0]]
