@@ -11,6 +11,7 @@ from runs import FAILING, KNOWN, PASSING, RUN, measured, write
 from mace_conformance.findings.embedding import Column, embedded
 from mace_conformance.findings.files import write_findings
 from mace_conformance.findings.html import MOST_CASES, html_text, write_html
+from mace_conformance.findings.steps import timed_steps
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
 GROWN = "products.0, l 1 even, error grew 3e+04 x: layout"
@@ -54,10 +55,14 @@ class Page(HTMLParser):
 @pytest.fixture
 def page(tmp_path):
     timed = [
-        measured("latency.step", f"water{n}", unit="ms", value=n / 10.0, atoms=n, ratio=0.5)
+        measured(
+            "latency.ratio.single", f"water{n}", atoms=n, ratio=0.5, interval=(0.4, None),
+            timing={"median_ms": [n / 10, n / 5], "forces_error": 1e-6},
+        )
         for n in (24, 192, 1536)
-    ]
-    error = measured("precision.policy.forces", value=3e-7, first=GROWN, verdict="fail")
+    ]  # fmt: skip
+    blocks = (("embedding", 0.0), ("products.0", 1e-3), ("readouts.0", None))
+    error = measured("precision.policy.forces", first=GROWN, blocks=blocks, verdict="fail")
     folder = write(tmp_path / "run", [PASSING, FAILING, KNOWN, error, *timed])
     return write_html(folder).read_text(encoding="utf-8")
 
@@ -73,10 +78,17 @@ def test_elements_close_links_resolve_and_nothing_is_fetched(page):
 def test_the_page_shows_what_a_reader_looks_for(page):
     for text in (
         "FAIL", "not run: plan", "torch 2.13.0", "13.7 x over", "Provisional limits", "slab-stress",
-        "products.0", "Growth of the error by block", "latency.step by size",
-        "latency.step beside the error of forces", "Pairs that the plan covers",
+        "products.0", "Growth of the error by block",
+        "Error of each block, off", "A step by size, eager",
+        "A step of water192, 192 atoms: time beside error", "Pairs that the plan covers",
     ):  # fmt: skip
         assert text in page, text
+
+
+def test_a_doubled_cell_and_the_case_itself_are_two_sizes():
+    timing = {"median_ms": [30.0, 14.0], "forces_error": 1e-7}
+    pair = measured("latency.scaling.step", atoms=8, timing=timing)
+    assert [(step.atoms, step.ms) for step in timed_steps([pair, PASSING])] == [(16, 30), (8, 14)]
 
 
 def test_sections_without_content_are_left_out(tmp_path):

@@ -11,12 +11,16 @@ from runs import FAILING, KNOWN, PASSING, measured, write
 from user import ROOT, conformance
 
 from mace_conformance.errors import ConformanceError
+from mace_conformance.findings.files import SUMMARY
 from mace_conformance.findings.outcome import conclude
 from mace_conformance.findings.recorder import Recorder
 from mace_conformance.findings.records import read_run
 
 TOY = ("--mace-target", "toy", "--mace-plan", "smoke", "--mace-quantity", "equivariance.*")
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "fixtures")}
+ENVIRONMENT = {name: text for name, text in os.environ.items() if name != SUMMARY} | {
+    "OMP_NUM_THREADS": "1",
+    "PYTHONPATH": str(ROOT / "fixtures"),
+}
 
 
 def command(folder, *words):
