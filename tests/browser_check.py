@@ -7,10 +7,16 @@ import shutil
 
 import pytest
 from playwright.sync_api import sync_playwright
-from runs import FAILING, KNOWN, PASSING, RUN, measured
+from runs import FAILING, KNOWN, PASSING, RUN, measured, write
+from user import ROOT
 
+from mace_conformance.findings.compare import compare_runs
+from mace_conformance.findings.compare_pages import write_pages
+from mace_conformance.findings.history import add_runs
+from mace_conformance.findings.history_page import write_history
 from mace_conformance.findings.html import html_text
 
+EXAMPLES = sorted((ROOT / "reports" / "example").glob("*.html"))
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 HOSTILE = measured(
     structure="</script><img src=x onerror=window.hit=1>",
@@ -36,7 +42,7 @@ def visit(browser, tmp_path):
     """Opens a page from disk with the network cut; nothing may be logged or asked for."""
     heard = []
 
-    def visit(measurements, scheme="light", text=None, **fields):
+    def visit(measurements, scheme="light", text="", **fields):
         path = tmp_path / "report é 报告.html"
         run = RUN.__class__(**{name: getattr(RUN, name) for name in RUN.__struct_fields__} | fields)
         path.write_text(text or html_text(run, measurements), encoding="utf-8")
@@ -53,6 +59,18 @@ def visit(browser, tmp_path):
 
     yield visit
     assert heard == []
+
+
+@pytest.fixture
+def opened(visit):
+    """Opens a page that lies on disk."""
+
+    def opened(path, scheme="light"):
+        page = visit([], scheme, text=path.read_text(encoding="utf-8"))
+        assert page.locator("h1").count() == 1
+        return page
+
+    return opened
 
 
 def rows(page):
@@ -164,6 +182,45 @@ def test_the_page_is_usable_on_a_narrow_screen(visit):
     page = visit([PASSING, FAILING, KNOWN])
     page.set_viewport_size({"width": 400, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+def test_a_comparison_is_searched_by_what_changed(opened, tmp_path):
+    gone = measured("precision.stress")
+    worse = measured(structure="slab", ratio=9.0, verdict="fail", message="9 x over")
+    a = write(tmp_path / "a", [PASSING, measured(structure="slab"), gone], id="a")
+    b = write(tmp_path / "b", [PASSING, worse], id="b")
+    page = opened(write_pages(compare_runs(a, b), tmp_path / "out"))
+    page.select_option("select[name=change]", "worse")
+    assert page.locator("#count").inner_text() == "1 of 3"
+    page.locator("#rows .open").click()
+    assert "9 x over" in page.locator("#rows .detail").inner_text()
+    page.click("#clear")
+    page.locator("#ratios use[data-find]").first.dispatch_event("click")
+    assert "change:" in page.input_value("#find")
+    assert least_contrast(page) >= 4.5
+
+
+def test_a_history_shows_its_series(opened, tmp_path):
+    store = tmp_path / "history.jsonl"
+    runs = [
+        write(tmp_path / f"r{i}", [measured(ratio=0.1 * i)], id=f"r{i}", started=f"2026-1{i}-01")
+        for i in (0, 1, 2)
+    ]
+    add_runs(runs, store)
+    page = opened(write_history(store, tmp_path / "out"), "dark")
+    assert page.locator("svg.picture use").count() == 3
+    assert rows(page) == 1
+    assert least_contrast(page) >= 4.5
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_the_examples_open_in_both_themes(opened, path, scheme):
+    page = opened(path, scheme)
+    assert rows(page) > 10
+    assert least_contrast(page) >= 4.5
+    page.locator("#rows .open").first.click()
+    assert page.locator("#rows .detail").count() == 1
 
 
 def least_contrast(page):

@@ -106,6 +106,14 @@ def test_two_runs_at_once_cannot_share_a_folder(tmp_path):
     assert len(measurements) == run.planned
 
 
+def test_a_run_in_a_workflow_appends_its_summary(tmp_path):
+    summary = tmp_path / "summary.md"
+    environment = ENVIRONMENT | {SUMMARY: str(summary)}
+    done = subprocess.run(command(tmp_path / "run"), cwd=ROOT, env=environment, check=False)
+    assert done.returncode == 0
+    assert summary.read_text() == (tmp_path / "run" / "report.md").read_text() + "\n"
+
+
 def test_a_folder_of_any_name(tmp_path):
     folder = tmp_path / os.fsdecode("Prüfung 試験 a'b\"c<d>&e ".encode() + b"\xff")
     done = subprocess.run(command(folder), cwd=ROOT, env=ENVIRONMENT, check=False)
