@@ -20,7 +20,7 @@ def toy(tmp_path_factory):
 def test_the_command_passes_on_an_exact_potential(toy):
     assert toy.code in (0, 10), toy.text[-3000:]
     assert toy.run.finished
-    assert set(toy.run.counts) <= {"pass", "unjudged"}
+    assert set(toy.run.counts) <= {"pass", "unjudged", "ambiguous"}
 
 
 def test_every_planned_case_left_one_record(toy):

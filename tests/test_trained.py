@@ -1,0 +1,156 @@
+"""Trained models: what is saved comes back, variants agree, damaged files are refused clearly."""
+
+import hashlib
+import tarfile
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from ase.build import molecule
+
+from mace_conformance.data.models.making.batches import Room, batched, graph_of
+from mace_conformance.data.models.making.jobs import planned
+from mace_conformance.data.models.making.shapes import SHAPES, spec_of
+from mace_conformance.data.models.making.ship import ship
+from mace_conformance.errors import ConformanceError
+from mace_conformance.subjects import trained, trained_specs
+from mace_conformance.subjects.building import construct
+
+ENERGIES = {1: -10.75, 8: -102.5}
+SMALL = {"hidden_irreps": "4x0e+4x1o", "MLP_irreps": "3x0e", "radial_MLP": [8], "num_bessel": 4}
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory):
+    """A folder with a small untrained `water`, shipped as a trained one is."""
+    work, folder = tmp_path_factory.mktemp("work"), tmp_path_factory.mktemp("shipped")
+    spec = spec_of("water", ENERGIES, 4.5, 1.25, -4.5)
+    spec = msgspec.structs.replace(spec, options={**spec.options, **SMALL})
+    torch.manual_seed(0)
+    module = construct(spec)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(parameter.float())
+    trained.save_model(work, spec, module, {"script": "a test"})
+    with tarfile.open(work / "models.tar", "w") as archive:
+        for path in (work / "water.json", work / "water.safetensors"):
+            archive.add(path, path.name)
+    ship(work / "models.tar", ["water"], folder)
+    return folder, module
+
+
+def graphs_of(*names):
+    frames = [molecule(name) for name in names]
+    for turn, frame in enumerate(frames):
+        frame.rattle(0.1, seed=turn)
+    return [graph_of(frame, SHAPES["water"].elements, 4.5) for frame in frames]
+
+
+def evaluated(module, head=0):
+    shape = msgspec.structs.replace(SHAPES["water"], nodes=12, edges=40, graphs=3)
+    room = Room(shape, "cpu")
+    room.load(graphs_of("H2O", "H2O2"))
+    view = {k: v.double() if v.is_floating_point() else v for k, v in room.view().items()}
+    view["head"] = torch.full_like(view["head"], head)
+    torch.set_default_dtype(torch.float64)
+    returned = module(view, compute_force=True, compute_virials=True)
+    torch.set_default_dtype(torch.float32)
+    return {k: returned[k].detach().numpy() for k in ("energy", "forces", "interaction_energy")}
+
+
+def filled(spec, folder):
+    module = construct(spec)
+    trained.fill_trained(module, spec, folder=folder)
+    return module
+
+
+def test_saved_weights_come_back_exactly(shipped):
+    folder, module = shipped
+    again = evaluated(trained.load_model(folder, "water"))
+    for name, value in evaluated(module).items():
+        assert np.array_equal(again[name], value), name
+
+
+def test_variants_share_the_weights(shipped):
+    folder, _ = shipped
+    specs = {spec.name: spec for spec in trained_specs.shipped(folder)}
+    assert set(specs) == {"water", "water-e0", "water-heads2"}
+    assert len({spec.sha256 for spec in specs.values()}) == 3
+    plain = evaluated(filled(specs["water"], folder))
+    electrons = evaluated(filled(specs["water-e0"], folder))
+    assert np.array_equal(electrons["forces"], plain["forces"])
+    assert electrons["energy"][0] < plain["energy"][0] - 1900
+    two = filled(specs["water-heads2"], folder)
+    first, second = evaluated(two, 0), evaluated(two, 1)
+    for name in plain:
+        assert np.allclose(first[name], plain[name], rtol=1e-6, atol=1e-7), name
+    scaled = trained_specs.SECOND_SCALE * plain["forces"]
+    assert np.allclose(second["forces"], scaled, rtol=1e-5, atol=1e-7)
+
+
+def test_nothing_is_shipped_without_a_manifest(tmp_path):
+    assert trained_specs.shipped(tmp_path) == ()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "damage", "says"),
+    [
+        ("safetensors", lambda raw: raw[:-7], "changed or cut off"),
+        ("safetensors", lambda _: None, "no such file"),
+        ("json", lambda raw: raw[:100], "changed or cut off"),
+        ("json", lambda raw: raw.replace(b"4x0e+4x1o", b"5x0e+5x1o"), "changed or cut off"),
+    ],
+    ids=["cut-weights", "no-weights", "cut-json", "edited-json"],
+)
+def test_damaged_files_are_refused(shipped, tmp_path, suffix, damage, says):
+    folder, _ = shipped
+    for path in folder.iterdir():
+        raw = path.read_bytes()
+        raw = damage(raw) if path.suffix == f".{suffix}" else raw
+        if raw is not None:
+            (tmp_path / path.name).write_bytes(raw)
+    with pytest.raises(ConformanceError, match=says):
+        filled(trained_specs.shipped(tmp_path)[0], tmp_path)
+
+
+def test_weights_of_another_shape_or_name_are_refused(shipped):
+    folder, _ = shipped
+    spec = trained_specs.shipped(folder)[0]
+    wider = msgspec.structs.replace(spec, options={**spec.options, "MLP_irreps": "5x0e"})
+    with pytest.raises(ConformanceError, match="has shape"):
+        filled(wider, folder)
+    longer = msgspec.structs.replace(spec, options={**spec.options, "num_interactions": 1})
+    with pytest.raises(ConformanceError, match="does not fit the installed mace"):
+        filled(longer, folder)
+
+
+def test_garbage_with_the_right_checksum_is_refused(shipped, tmp_path):
+    folder, _ = shipped
+    (tmp_path / "water.safetensors").write_bytes(b"not a file of weights")
+    digest = hashlib.sha256(b"not a file of weights").hexdigest()
+    spec = msgspec.structs.replace(trained_specs.shipped(folder)[0], weights=digest)
+    with pytest.raises(ConformanceError, match="no safetensors file"):
+        filled(spec, tmp_path)
+
+
+def test_what_fills_a_batch_changes_nothing(shipped):
+    _, module = shipped
+    alone = evaluated(module)
+    assert np.isfinite(alone["forces"]).all()
+    assert not alone["forces"][7:].any()
+    assert np.abs(alone["forces"][:7]).max() > 1e-3
+
+
+def test_every_frame_is_in_one_batch():
+    graphs = graphs_of(*["H2O"] * 7)
+    shape = msgspec.structs.replace(SHAPES["water"], nodes=10, edges=40, graphs=4)
+    batches = list(batched(graphs, shape, np.random.default_rng(0)))
+    assert sorted(id(g) for batch in batches for g in batch) == sorted(map(id, graphs))
+    assert all(sum(map(len, batch)) < shape.nodes for batch in batches)
+
+
+def test_trajectories_have_names_of_their_own_and_are_held_out_whole():
+    jobs = planned()
+    assert len({job.name for job in jobs}) == len(jobs)
+    assert {job.split for job in jobs} == {"train", "valid", "test"}
