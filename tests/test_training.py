@@ -19,12 +19,12 @@ from mace_conformance.training.recipes import RECIPES, recipe
 PROPERTIES = ("energy", "forces", "stress", "virials")
 
 
-def labelled(atoms, energy, *, weight=1.0, **weights):
+def labelled(atoms, label=0.0, *, weight=1.0, **weights):
     positions = np.arange(3.0 * atoms).reshape(atoms, 3)
     structure = Structure("some", np.ones(atoms), positions, 9 * np.eye(3), (True, True, True))
     own = dict.fromkeys(PROPERTIES, 1.0) | weights
     zero = np.zeros((3, 3))
-    return Labelled(structure, energy, np.zeros((atoms, 3)), zero, zero, weight, own)
+    return Labelled(structure, label, np.zeros((atoms, 3)), zero, zero, weight, own)
 
 
 def found(atoms, *, energy=0.0, force=0.0, stress=0.0):
@@ -82,7 +82,7 @@ def test_a_gradient_that_lacks_a_name_or_a_group_is_infinitely_wrong():
     samples = list(by_group({"a": np.ones(2)}, whole, dict.fromkeys(whole, "g")))
     assert max(d.absolute for d, _ in samples) == np.inf
     assert whole_error({"a": np.ones(2)}, whole).absolute == np.inf
-    samples = dict((w, d.relative(0)) for d, w in by_group(whole, whole, {"a": "g", "b": "h"}))
+    samples = {w: d.relative(0) for d, w in by_group(whole, whole, {"a": "g", "b": "h"})}
     assert samples == {"g": 0.0, "h": 0.0, "descent": 0.0}
 
 

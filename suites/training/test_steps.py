@@ -2,6 +2,7 @@
 
 from mace_conformance.instruments.training_steps import (
     average_errors,
+    curve_errors,
     error_errors,
     optimizer_errors,
     resumption_errors,
@@ -16,6 +17,15 @@ def test_steps_are_those_of_adam(case, potential, reference, measure):
     @measure
     def errors():
         yield from optimizer_errors(potential, reference, case.structure, case.generator)
+
+
+@quantity("training.steps.curve")
+def test_losses_fall_as_in_fp64(case, potential, reference, measure):
+    """The losses of a training of several steps are near those of the same training in fp64."""
+
+    @measure
+    def errors():
+        yield from curve_errors(potential, reference, case.structure, case.generator)
 
 
 @quantity("training.steps.average")
