@@ -29,7 +29,9 @@ def make(folder: Path, envelope: str = SOUND, name: str = NAME) -> Path:
     radial.write_text(text.replace(STOCK, envelope, 1))
     if name != "mace":
         (folder / "mace").mkdir()
-        (folder / "mace" / "__init__.py").write_text('raise ImportError("stock mace is shut out")\n')
+        (folder / "mace" / "__init__.py").write_text(
+            'raise ImportError("stock mace is shut out")\n'
+        )
     return folder
 
 

@@ -69,7 +69,7 @@ def checkpoints(renamed, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def judged(renamed, interpreter, checkpoints, tmp_path_factory):
+def judged(interpreter, checkpoints, tmp_path_factory):
     """The renamed fork and a checkpoint of it, judged by the other interpreter."""
     folder = tmp_path_factory.mktemp("judged") / "run"
     words = ("--mace-target", "mace:acme_mace", "--mace-backend", "e3nn", *NARROW)
