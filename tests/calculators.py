@@ -84,6 +84,14 @@ def no_calculator():
     return object()
 
 
+def chgnet():
+    """CHGNet with the weights of its wheel; not among the suite's own requirements."""
+    from chgnet.model.dynamics import CHGNetCalculator
+
+    return CHGNetCalculator(use_device="cpu", on_isolated_atoms="ignore", return_site_energies=True)
+
+
 for factory in (morse, scaled, stale, single, smooth_lennard_jones, cut_lennard_jones):
     factory.conformance = {"elements": ["H", "C", "N", "O"]}
 silent.conformance = {"elements": ["H"]}
+chgnet.conformance = {"elements": ["H", "C", "N", "O"], "cutoff": 6.0}
