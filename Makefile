@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 export OMP_NUM_THREADS = 1
 
-.PHONY: gate smoke test lint clean
+.PHONY: gate smoke test nightly lint clean
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -18,6 +18,9 @@ smoke: $(VENV)/ready
 
 test: $(VENV)/ready
 	$(VENV)/bin/python -m pytest
+
+nightly: $(VENV)/ready
+	NIGHTLY_PYTHON=$(abspath $(VENV))/bin/python .ci/nightly
 
 lint: $(VENV)/ready
 	$(VENV)/bin/ruff check .
