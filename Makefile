@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 export OMP_NUM_THREADS = 1
 
-.PHONY: gate smoke test browser lint clean
+.PHONY: gate smoke test browser nightly lint clean
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -23,6 +23,9 @@ test: $(VENV)/ready
 browser: $(VENV)/ready
 	$(VENV)/bin/python -m pip install -q -c constraints.txt -e ".[browser]"
 	$(VENV)/bin/python -m pytest tests/browser_check.py
+
+nightly: $(VENV)/ready
+	NIGHTLY_PYTHON=$(abspath $(VENV))/bin/python .ci/nightly
 
 lint: $(VENV)/ready
 	$(VENV)/bin/ruff check .
