@@ -32,3 +32,9 @@ def test_time_grows_with_the_number_of_atoms(case, potential, timed):
 def test_later_steps_take_no_longer(case, potential, timed):
     """The later half of many steps takes no longer than the earlier half."""
     timed.drift(potential)
+
+
+@quantity("latency.baseline.step", "latency.baseline.fresh")
+def test_a_step_keeps_to_its_baseline(case, potential, timed):
+    """A step takes about what it took on this device when its baseline was committed."""
+    timed.baseline(potential)
