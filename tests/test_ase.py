@@ -59,7 +59,7 @@ def test_precision_is_found_out():
 
 
 def test_the_cutoff_is_found_out():
-    assert session().target.findings.cutoff == pytest.approx(1.3 * 2.0, abs=1e-9)
+    assert session().target.findings.cutoff == pytest.approx(SHAPE["r0"] * SHAPE["rcut2"], abs=1e-9)
 
 
 def test_what_it_cannot_do_is_counted_as_capability():
