@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 export OMP_NUM_THREADS = 1
 
-.PHONY: gate smoke test lint clean
+.PHONY: gate smoke test browser nightly lint clean
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -18,6 +18,14 @@ smoke: $(VENV)/ready
 
 test: $(VENV)/ready
 	$(VENV)/bin/python -m pytest
+
+# The reports in a real browser: needs Chromium (Debian: apt-get install chromium).
+browser: $(VENV)/ready
+	$(VENV)/bin/python -m pip install -q -c constraints.txt -e ".[browser]"
+	$(VENV)/bin/python -m pytest tests/browser_check.py
+
+nightly: $(VENV)/ready
+	NIGHTLY_PYTHON=$(abspath $(VENV))/bin/python .ci/nightly
 
 lint: $(VENV)/ready
 	$(VENV)/bin/ruff check .

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from mace_conformance.findings.records import Case, Measurement, Recorder, Run, count_verdicts
+from mace_conformance.findings.recorder import Recorder
+from mace_conformance.findings.records import Case, Measurement, Run, count_verdicts
 
 RUN = Run(
     id="r-0007",

@@ -10,7 +10,8 @@ from mace_conformance.__main__ import main
 
 COMMANDS = (
     [], ["doctor"], ["report"], ["tolerances"], ["tolerances", "lint"], ["tolerances", "propose"],
-    ["known-issues"], ["known-issues", "propose"], ["detect"], ["goldens"],
+    ["known-issues"], ["known-issues", "propose"], ["detect"], ["goldens"], ["compare"],
+    ["history"], ["history", "add"], ["history", "show"], ["schema"],
     ["mixing"],
 )  # fmt: skip
 
@@ -27,6 +28,9 @@ def test_help(words, capsys):
     ("words", "message"),
     [
         (["report", "nowhere"], "error: nowhere is no run: it has no records.jsonl"),
+        (["compare", "nowhere", "nowhere"], "error: nowhere is no run"),
+        (["history", "add", "nowhere"], "error: nowhere is no run"),
+        (["history", "show", "--store", "none.jsonl"], "--store none.jsonl: no such file"),
         (["known-issues", "propose", "nowhere"], "error: nowhere is no run"),
         (["tolerances", "propose", "nowhere"], "error: nowhere is no run"),
         (
@@ -55,9 +59,22 @@ def test_an_unknown_command_is_refused(capsys):
 def test_report_rebuilds_a_killed_run(tmp_path, capsys):
     folder = write(tmp_path / "run", [PASSING], finished=False)
     assert main(["report", str(folder)]) == 0
-    assert capsys.readouterr().out.strip() == str(folder / "report.md")
+    assert capsys.readouterr().out.split() == [
+        str(folder / "report.html"),
+        str(folder / "report.md"),
+    ]
     assert "incomplete" in (folder / "report.md").read_text()
     assert (folder / "junit.xml").is_file()
+
+
+def test_reports_can_be_written_elsewhere(tmp_path, capsys):
+    folder = write(tmp_path / "run", [PASSING])
+    assert main(["report", str(folder), "--into", str(tmp_path / "else where")]) == 0
+    assert (tmp_path / "else where" / "report.html").is_file()
+    assert not (folder / "report.html").exists()
+    (tmp_path / "file").write_text("")
+    assert main(["report", str(folder), "--into", str(tmp_path / "file")]) == 2
+    assert "the reports cannot be written (File exists); the records in" in capsys.readouterr().err
 
 
 def test_propose_leaves_out_what_is_no_measurement_of_correct_code(tmp_path, capsys):

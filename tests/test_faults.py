@@ -44,8 +44,9 @@ SPARED = {
     "toy-batch-leak": "equivariance.net.force",
 }
 
-# Whole conversions, adapters and recordings, which faults enter to change different things inside.
-SEAMS = ("cli.convert_e3nn_cueq:", "subjects.")
+# Whole conversions, adapters, recordings and steps of a training, which faults enter to change
+# different things inside.
+SEAMS = ("cli.convert_e3nn_cueq:", "subjects.", "tools.train:take_step")
 
 # Eight faults on the installed mace: the quantity that notices, the narrowest run that has it, and
 # a value that stock mace stays a hundred times below.

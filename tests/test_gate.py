@@ -99,7 +99,8 @@ def test_a_killed_run_leaves_its_records_and_a_report_that_says_so(tmp_path):
     assert len(measurements) > 4
     done = shell(folder, sys.executable, "-m", "mace_conformance", "report", str(folder))
     assert done.code == 0
-    assert "incomplete" in (folder / "report.md").read_text()
+    for name in ("report.md", "report.html", "badge.json"):
+        assert "incomplete" in (folder / name).read_text(encoding="utf-8")
 
 
 def test_a_failed_verdict_keeps_no_timing(tmp_path):

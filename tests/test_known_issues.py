@@ -17,6 +17,7 @@ from mace_conformance.promises.known_issues import (
     Stale,
     applicable,
     load,
+    load_beside,
     match,
     stale,
 )
@@ -259,3 +260,59 @@ def test_an_expired_row_fails(issues: tuple[Issue, ...]) -> None:
         "known issue 'fp32-total' (line 14): expired on 2027-05-20; "
         "fix the fault, or renew the date with a reason"
     )
+
+
+OWN = """\
+schema = 1
+{fixed}
+
+[[issue]]
+id = "{id}"
+quantity = "precision.energy"
+ceiling = 0.5
+link = "https://example.org/7"
+opened = 2026-11-01
+expires = 2027-11-01
+why = "the fork sums in single precision"
+"""
+
+
+def own(tmp_path: Path, name: str = "single-sum", fixed: str = "") -> Path:
+    path = tmp_path / "own.toml"
+    path.write_text(OWN.format(id=name, fixed=fixed), encoding="utf-8")
+    return path
+
+
+def test_a_forks_own_rows_stand_beside_the_shipped_ones_and_come_first(tmp_path: Path) -> None:
+    found = load_beside(EXAMPLE, [own(tmp_path)])
+    assert [issue.id for issue in found] == ["single-sum", "slab-stress", "fp32-total"]
+    own_issue = match(ENERGY, found)
+    assert own_issue is not None
+    assert own_issue.id == "single-sum"
+    (text,) = [s.text for s in stale(found[:1], [], today=TODAY, full=True)]
+    assert f"({tmp_path / 'own.toml'}:4)" in text
+
+
+def test_a_fork_says_which_shipped_faults_it_has_mended(tmp_path: Path) -> None:
+    found = load_beside(EXAMPLE, [own(tmp_path, fixed='fixed = ["fp32-total"]')])
+    assert [issue.id for issue in found] == ["single-sum", "slab-stress"]
+
+
+@pytest.mark.parametrize(
+    ("name", "fixed", "message"),
+    [
+        ("fp32-total", "", "id 'fp32-total' is taken by the row at the shipped file:14"),
+        ("own", 'fixed = ["fp32-totl"]', "did you mean 'fp32-total'?"),
+    ],
+)
+def test_a_forks_file_is_refused_where_it_contradicts(
+    tmp_path: Path, name: str, fixed: str, message: str
+) -> None:
+    with pytest.raises(ConformanceError) as refused:
+        load_beside(EXAMPLE, [own(tmp_path, name, fixed)])
+    assert message in str(refused.value)
+
+
+def test_only_a_forks_own_file_says_fixed(tmp_path: Path) -> None:
+    with pytest.raises(ConformanceError, match="unknown table 'fixed'"):
+        load(own(tmp_path, fixed='fixed = ["fp32-total"]'))

@@ -62,7 +62,7 @@ def block(subject, name):
 
 
 def verdict(pair):
-    place, _, diagnosis = localise(*pair, STRUCTURE).partition(": ")
+    place, _, diagnosis = localise(*pair, STRUCTURE).text.partition(": ")
     return place.split(",")[0], diagnosis
 
 
@@ -73,7 +73,7 @@ def first_rounded(weight):
 
 
 def test_no_block_is_blamed_where_all_agree(pair):
-    assert localise(*pair, STRUCTURE).startswith("no block: features agree to ")
+    assert localise(*pair, STRUCTURE).text.startswith("no block: features agree to ")
 
 
 @pytest.mark.parametrize("size", [1e-10, 1e-6, 1e-2])

@@ -6,6 +6,7 @@ import pytest
 
 from mace_conformance.findings.records import Case, Measurement
 from mace_conformance.findings.verdict import Sample, explain, judge
+from mace_conformance.instruments.localise import Located
 from mace_conformance.instruments.measure import located
 from mace_conformance.instruments.metrics import Deviation
 from mace_conformance.promises.terms import Amount, Limit, Measured, Quantity
@@ -57,8 +58,10 @@ def test_a_broken_localiser_says_so_and_no_more():
         message = "no such\nblock"
         raise KeyError(message)
 
-    assert located(broken) == "not found, KeyError: 'no such\\nblock'"
-    assert located(lambda: "one\nline") == "one line"
+    assert located(broken)["first"] == "not found, KeyError: 'no such\\nblock'"
+    found = Located("one\nline", (("products.0", 1e-3), ("readouts.0", float("nan"))))
+    blocks = (("products.0", 1e-3), ("readouts.0", None))
+    assert located(lambda: found) == {"first": "one line", "blocks": blocks}
 
 
 def test_a_vacuous_case_says_that_nothing_was_there_to_judge():

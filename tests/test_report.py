@@ -44,14 +44,16 @@ precision.forces = 4.1e-04, limit 3.0e-05 (13.7 x over)
 
 - slab-stress: 1 measurements, worst 0.5 in precision.stress, water-off-fp32-cueq
 
-## Quantities
+<details><summary><b>Quantities</b></summary>
 
 | quantity | policy | backend | cases | worst | limit | ratio | headroom |
 | --- | --- | --- | --- | --- | --- | --- | --- |
 | precision.forces | fp32 | cueq | 2 | 0.00041 | 3e-05 | 14 | 0.073 |
 | precision.stress | fp32 | cueq | 1 | 0.5 | 4e-06 | 5e+03 | 0.0002 |
 
-## Coverage
+</details>
+
+<details><summary><b>Coverage</b></summary>
 
 | suite | fail | known | pass |
 | --- | --- | --- | --- |
@@ -60,6 +62,8 @@ precision.forces = 4.1e-04, limit 3.0e-05 (13.7 x over)
 | pairs | covered / reachable |
 | --- | --- |
 | law x model.feature | 9/10 |
+
+</details>
 
 ## Problems
 

@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 import torch
 from ase.build import molecule
+from ase.io import write
 
+from mace_conformance.data.models.making import pipeline, train
 from mace_conformance.data.models.making.batches import Room, batched, graph_of
-from mace_conformance.data.models.making.jobs import planned
-from mace_conformance.data.models.making.shapes import SHAPES, spec_of
+from mace_conformance.data.models.making.jobs import asked, planned
+from mace_conformance.data.models.making.shapes import ISOLATED, SHAPES, Course, spec_of, trial
 from mace_conformance.data.models.making.ship import ship
+from mace_conformance.data.models.making.sources import SOURCES
+from mace_conformance.data.models.making.training import RAMP, Trainer
 from mace_conformance.errors import ConformanceError
 from mace_conformance.subjects import trained, trained_specs
 from mace_conformance.subjects.building import construct
@@ -154,3 +158,65 @@ def test_trajectories_have_names_of_their_own_and_are_held_out_whole():
     jobs = planned()
     assert len({job.name for job in jobs}) == len(jobs)
     assert {job.split for job in jobs} == {"train", "valid", "test"}
+
+
+def course_of(archive, **other):
+    return Course(device="cpu", least=1, start=archive, **other)
+
+
+def test_going_on_keeps_energies_and_forces_over_other_isolated_atoms(shipped, tmp_path):
+    folder, _ = shipped
+    archive = tmp_path / "models.tar"
+    with tarfile.open(archive, "w") as packed:
+        for path in folder.glob("water.*"):
+            packed.add(path, path.name)
+    spec, module = train.first_model("water", graphs_of("H2O"), course_of(archive), tmp_path)
+    assert np.ravel(spec.options["atomic_energies"]).tolist() == [ISOLATED[1], ISOLATED[8]]
+    before = evaluated(trained.load_model(folder, "water"))
+    after = evaluated(module)
+    assert np.array_equal(after["forces"], before["forces"])
+    assert abs(after["energy"][0] - before["energy"][0]) < 1e-4
+
+
+@pytest.mark.parametrize("content", [None, b"no archive"], ids=["missing", "garbage"])
+def test_what_is_no_archive_is_refused(tmp_path, content):
+    path = tmp_path / "data.tar.xz"
+    if content:
+        path.write_bytes(content)
+    with pytest.raises(ConformanceError, match="no folder and no tar archive"):
+        pipeline.take(path, tmp_path / "data", {".extxyz"})
+
+
+def test_files_are_taken_from_folders_and_archives_alike(tmp_path):
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given" / "a.extxyz").write_text("1")
+    with tarfile.open(tmp_path / "given.tar.xz", "w:xz") as packed:
+        packed.add(tmp_path / "given", ".")
+    for source in ("given", "given.tar.xz"):
+        taken = pipeline.take(tmp_path / source, tmp_path / f"from-{source}", {".extxyz"})
+        assert [path.name for path in taken] == ["a.extxyz"]
+        assert taken[0].read_text() == "1"
+    with pytest.raises(ConformanceError, match=r"holds no \.json file"):
+        pipeline.take(tmp_path / "given", tmp_path / "none", {".json"})
+
+
+def test_frames_that_were_asked_for_are_read_by_content(tmp_path):
+    path = tmp_path / "water-replica01-400K-001-train-003.taken"
+    write(path, molecule("H2O"), format="extxyz")
+    frames = list(SOURCES["given"](np.random.default_rng(0), **asked(path).arguments))
+    assert [str(frame.symbols) for frame in frames] == ["OH2"]
+
+
+def test_the_learning_rate_grows_then_falls_and_stage_two_begins_when_told():
+    model = torch.nn.Linear(2, 2)
+    shape = trial("water", 40, rate=0.5, stage_two=0.25)
+    trainer = Trainer(model, torch.nn.Linear(2, 2), shape, "cpu")
+    rates, energies = [], []
+    for fraction in (0.0, RAMP / 2, RAMP, 0.24, 0.25, 1.0):
+        trainer.set_time(fraction)
+        rates.append(trainer.optimizer.param_groups[0]["lr"])
+        energies.append(float(trainer.weights["energy"]))
+    assert rates[0] == 0.0
+    assert rates[1] < rates[2]
+    assert rates[2] > rates[3] > rates[4] > rates[5] > 0.0
+    assert energies == [1.0, 1.0, 1.0, 1.0, 1000.0, 1000.0]

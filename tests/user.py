@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from mace_conformance.findings.files import SUMMARY
 from mace_conformance.findings.records import Measurement, Run, read_run
 
 ROOT = Path(__file__).parent.parent
@@ -39,7 +40,7 @@ def conformance(folder: Path, *words: str, suites: str = "suites/") -> Done:
 
 def shell(folder: Path, *command: str) -> Done:
     """Any command, run at the root of the repository with one thread."""
-    environment = os.environ | {
+    environment = {name: text for name, text in os.environ.items() if name != SUMMARY} | {
         "OMP_NUM_THREADS": "1",
         "COLUMNS": "100",
         "PYTHONPATH": str(ROOT / "fixtures"),

@@ -1,5 +1,6 @@
 """A conversion to another backend loses nothing, repeats, and brings the kernels it promises."""
 
+from mace_conformance.instruments.acceptance import changed_by_conversion
 from mace_conformance.instruments.conversion import (
     changed_by_saving,
     lost_facts,
@@ -63,3 +64,12 @@ def test_the_promised_kernels_are_there(case, potential, measure):
     @measure
     def blocks():
         yield without_kernel(potential)
+
+
+@quantity("backends.conversion.accepted", "backends.conversion.unknown")
+def test_a_model_that_is_taken_is_the_same_model(case, potential, measure):
+    """The converter refuses a model in words, or returns one with the same outputs."""
+
+    @measure
+    def changes():
+        yield from changed_by_conversion(potential, case.structure)

@@ -18,7 +18,12 @@ def test_energies_are_those_of_e3nn(case, potential, sibling, measure):
         yield per_atom(rms(found, expected), len(case.structure))
 
 
-@quantity("backends.parity.forces", "backends.parity.stress", "backends.parity.node_energy")
+@quantity(
+    "backends.parity.forces",
+    "backends.parity.stress",
+    "backends.parity.node_energy",
+    "backends.parity.variants.forces",
+)
 def test_observables_are_those_of_e3nn(case, potential, sibling, measure):
     """Forces, stress and the energies of atoms are e3nn's under the same policy, to rounding."""
     measure.on_failure(lambda: localise(potential, sibling, case.structure))
@@ -51,7 +56,7 @@ def test_second_derivatives_are_those_of_e3nn(case, potential, sibling, measure)
         yield rms(*(each.hessian_vector(case.structure, along) for each in (potential, sibling)))
 
 
-@quantity("backends.parity.gradients")
+@quantity("backends.parity.gradients", "backends.parity.variants.gradients")
 def test_parameter_gradients_are_those_of_e3nn(case, potential, sibling, measure):
     """A force loss has e3nn's gradient in every parameter, mapped, and in no other."""
     measure.on_failure(lambda: localise(potential, sibling, case.structure))

@@ -1,0 +1,291 @@
+"""Integrators, ensembles and statistics on systems whose answers are known, and bad input."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mace_conformance.errors import ConformanceError
+from mace_conformance.instruments import dynamics, dynamics_statistics
+from mace_conformance.instruments.dynamics import BOLTZMANN, Batched, Exploded, Fields, State
+from mace_conformance.instruments.dynamics_campaign import Campaign, Plan, demand_subjects
+from mace_conformance.instruments.dynamics_controls import Scaled
+from mace_conformance.instruments.dynamics_ensembles import BAR, Bath, langevin, volumes
+from mace_conformance.instruments.dynamics_findings import page, rows
+from mace_conformance.instruments.dynamics_legs import Leg, Setting, read_checkpoint
+from mace_conformance.subjects import structures
+from mace_conformance.subjects.targets import Subject, load_target
+from mace_conformance.subjects.toy import ToyPotential
+
+TEMPERATURE = 300.0
+
+
+def harmonic(positions, cells):
+    """Every atom on a spring of its own, 5 eV/angstrom^2."""
+    del cells
+    return Fields(2.5 * np.sum(positions**2, axis=(1, 2)), -5 * positions)
+
+
+def nothing(positions, cells):
+    """An ideal gas."""
+    del cells
+    return Fields(
+        np.zeros(len(positions)), np.zeros_like(positions), np.zeros((len(positions), 3, 3))
+    )
+
+
+def at_rest(surface, replicas=24, atoms=4, length=20.0):
+    positions = np.zeros((replicas, atoms, 3))
+    cells = np.repeat(length * np.eye(3)[None], replicas, axis=0)
+    masses = np.linspace(2.0, 16.0, atoms)
+    velocities = dynamics.thermal(masses, TEMPERATURE, replicas, np.random.default_rng(1))
+    return State(positions, velocities, cells, masses, surface(positions, cells))
+
+
+def kept_warm(surface, bath, steps, seed=0, step=2.0, **start):
+    """Samples (t, r) of temperature and volume."""
+    state, random = at_rest(surface, **start), np.random.default_rng(seed)
+    time = np.full(len(state.positions), step)
+    heat, volume = [], []
+    for _ in range(steps):
+        state, kinetic = langevin(state, surface, time, bath, random)
+        heat.append(2 * kinetic / (3 * state.masses.size * BOLTZMANN))
+        volume.append(volumes(state))
+    return np.array(heat), np.array(volume)
+
+
+def toy_start(replicas=3):
+    structure = structures.load("rocksalt")
+    surface = Batched(Subject(ToyPotential(), "toy"), structure)
+    positions = np.repeat(structure.positions[None], replicas, axis=0)
+    masses = dynamics.masses_of(structure)
+    velocities = dynamics.thermal(masses, 150.0, replicas, np.random.default_rng(0))
+    return structure, surface, dynamics.started(surface, structure, positions, velocities)
+
+
+def leg(folder, name="toy", ensemble="nvt", surface=None, **bath):
+    structure, own, start = toy_start()
+    setting = Setting(name=name, ensemble=ensemble, step=1.0, stride=2,
+                      bath=Bath(**(bath or {"temperature": 150.0, "friction": 0.02})))  # fmt: skip
+    return Leg(setting, surface or own, structure, start, folder)
+
+
+def hushed(_):
+    pass
+
+
+def test_verlet_is_of_second_order_and_reverses():
+    errors = []
+    for step in (1.0, 0.5):
+        state = at_rest(harmonic)
+        time, first = np.full(len(state.positions), step), state
+        for _ in range(round(20 / step)):
+            state = dynamics.verlet(state, harmonic, time)
+        errors.append(np.abs(state.total - first.total).max())
+        back = state
+        for _ in range(round(20 / step)):
+            back = dynamics.verlet(back, harmonic, -time)
+        np.testing.assert_allclose(back.positions, first.positions, atol=1e-12)
+    assert errors[0] / errors[1] == pytest.approx(4, rel=0.05)
+
+
+def test_the_middle_of_a_langevin_step_has_the_baths_temperature():
+    heat, _ = kept_warm(harmonic, Bath(temperature=TEMPERATURE, friction=0.05), 500)
+    found = dynamics_statistics.against("temperature", heat[100:].mean(axis=0), TEMPERATURE)
+    assert found.verdict != "fail"
+    assert found.resolved < 0.1 * TEMPERATURE
+
+
+def test_a_hot_thermostat_is_told_from_the_real_one():
+    bath = Bath(temperature=1.2 * TEMPERATURE, friction=0.05)
+    heat, _ = kept_warm(harmonic, bath, 500)
+    found = dynamics_statistics.against("temperature", heat[100:].mean(axis=0), TEMPERATURE)
+    assert found.verdict == "fail"
+
+
+def gas(pressure, seed, steps=600):
+    bath = Bath(temperature=TEMPERATURE, friction=0.1, pressure=pressure,
+                compressibility=1 / pressure, relaxation=40.0)  # fmt: skip
+    count = 8
+    length = ((count + 1) * BOLTZMANN * TEMPERATURE / (pressure * BAR)) ** (1 / 3)
+    return kept_warm(nothing, bath, steps, seed, atoms=count, length=length)[1][100:]
+
+
+def test_an_ideal_gas_has_the_volumes_of_its_pressures():
+    low, high = gas(1000.0, 1), gas(1300.0, 2)
+    mean = 9 * BOLTZMANN * TEMPERATURE / (1000.0 * BAR)
+    assert dynamics_statistics.against("volume", low.mean(axis=0), mean).verdict != "fail"
+    expected = -300.0 * BAR / (BOLTZMANN * TEMPERATURE)
+    found = dynamics_statistics.pair_ensemble(low, high, expected)
+    assert found.verdict != "fail"
+    assert found.resolved < abs(expected)
+    assert dynamics_statistics.pair_ensemble(high, low, expected).verdict == "fail"
+
+
+def test_a_barostat_of_the_wrong_sign_is_noticed(monkeypatch):
+    from mace_conformance.instruments import dynamics_ensembles
+
+    right = dynamics_ensembles.strain_rate
+    monkeypatch.setattr(dynamics_ensembles, "strain_rate", lambda *words: -right(*words))
+    mean = 9 * BOLTZMANN * TEMPERATURE / (1000.0 * BAR)
+    with np.errstate(all="ignore"):
+        found = gas(1000.0, 1, 150).mean(axis=0)
+    assert dynamics_statistics.against("volume", found, mean).verdict == "fail"
+
+
+def test_the_shift_called_resolvable_fails_as_often_as_it_says():
+    random = np.random.default_rng(3)
+    shift = dynamics_statistics.compared("x", *random.standard_normal((2, 16))).resolved
+    shifts = [
+        dynamics_statistics.compared("x", *random.standard_normal((2, 16))).resolved
+        for _ in range(200)
+    ]
+    typical = float(np.median([shift, *shifts]))
+    failed = [
+        dynamics_statistics.compared(
+            "x", random.standard_normal(16) + typical, random.standard_normal(16)
+        ).verdict == "fail"
+        for _ in range(400)
+    ]  # fmt: skip
+    assert 0.65 < np.mean(failed) < 0.95
+
+
+def test_blocks_see_correlations_that_single_samples_hide():
+    random = np.random.default_rng(0)
+    values = np.zeros(4000)
+    for i in range(1, 4000):
+        values[i] = 0.98 * values[i - 1] + random.standard_normal()
+    naive = float(np.std(values) / np.sqrt(len(values)))
+    assert dynamics_statistics.block_error(values, 16) > 3 * naive
+
+
+def test_not_a_number_fails_a_comparison():
+    values = np.array([1.0, np.nan, 1.0, 1.0])
+    assert dynamics_statistics.compared("x", values, np.ones(4)).verdict == "fail"
+    assert dynamics_statistics.compared("x", np.ones(2), np.ones(2)).verdict == "fail"
+
+
+def test_a_leg_that_was_killed_goes_on_as_if_it_had_not_been(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    whole = leg(tmp_path / "a")
+    whole.advance(60, 20, hushed)
+    leg(tmp_path / "b").advance(60, 8, hushed)
+    resumed = leg(tmp_path / "b")
+    assert resumed.steps == 8
+    resumed.advance(60, 20, hushed)
+    np.testing.assert_array_equal(resumed.state.positions, whole.state.positions)
+    np.testing.assert_array_equal(resumed.series("potential"), whole.series("potential"))
+
+
+def test_progress_says_how_far_and_how_the_energy_drifts(tmp_path):
+    said = []
+    leg(tmp_path, ensemble="nve", temperature=None).advance(60, 8, said.append)
+    assert "0.008 ps of each of 3 replicas, drift" in said[-1]
+    assert "s left" in said[-1]
+
+
+def test_an_explosion_is_one_message_with_its_step_and_keeps_what_came_before(tmp_path):
+    _, surface, _ = toy_start()
+    calls = []
+
+    def breaks(positions, cells):
+        calls.append(1)
+        found = surface(positions, cells)
+        return found if len(calls) < 6 else Fields(found.energy * np.nan, found.forces)
+
+    with pytest.raises(Exploded, match="toy: the trajectory exploded at step 6: a value of energy"):
+        leg(tmp_path, surface=breaks).advance(60, 20, hushed)
+    assert leg(tmp_path).steps == 5
+
+
+@pytest.mark.parametrize(
+    ("ensemble", "bath", "said"),
+    [
+        ("nvt", {"temperature": 300.0}, "the thermostat has friction = None"),
+        ("nvt", {"friction": 0.1}, "the thermostat has temperature = None"),
+        ("nvt", {"temperature": -1.0, "friction": 0.1}, "temperature = -1.0: give a positive"),
+        ("npt", {"temperature": 300.0, "friction": 0.1}, "the barostat has pressure = None"),
+        ("nph", {"temperature": 300.0}, "unknown ensemble 'nph': nve, nvt, npt"),
+    ],
+)
+def test_what_an_ensemble_lacks_is_said_before_it_runs(tmp_path, ensemble, bath, said):
+    with pytest.raises(ConformanceError, match=said):
+        leg(tmp_path, ensemble=ensemble, **bath)
+
+
+def test_a_checkpoint_that_cannot_be_read_is_one_message(tmp_path):
+    leg(tmp_path).advance(60, 4, hushed)
+    path = tmp_path / "toy.npz"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ConformanceError, match="no checkpoint that can be read"):
+        leg(tmp_path)
+    path.write_bytes(whole)
+    with pytest.raises(ConformanceError, match="checkpoint of other settings"):
+        leg(tmp_path, temperature=400.0, friction=0.02)
+    assert read_checkpoint(path)[1]["steps"] == 4
+
+
+def test_a_campaign_runs_every_leg_and_its_page_compares_them(tmp_path):
+    plan = Plan(model="pair", structure=structures.load("rocksalt"),
+                subjects=("fp64-e3nn", "fp32-e3nn"), replicas=4, folder=tmp_path, device="cpu",
+                seconds=60, settle=5, steps=24)  # fmt: skip
+    Campaign(plan, load_target("toy"), hushed).run()
+    notes = json.loads((tmp_path / "legs.json").read_text())
+    assert {note["verdict"] for note in notes} == {"ran"}
+    found = {(row.leg, row.observable): row for row in rows(tmp_path)}
+    strong = found["force-scale.nve", "coupling"]
+    assert strong.difference == pytest.approx(-1e-3, rel=0.05)
+    assert strong.verdict == "fail"
+    assert found["fp32-e3nn.nve", "coupling"].verdict != "fail"
+    assert abs(found["fp32-e3nn.nve", "coupling"].difference) < 2e-4
+    assert "memory over half the path" in "\n".join(page(tmp_path))
+
+
+def test_a_subject_that_breaks_is_noted_and_the_others_run(tmp_path):
+    class Target(type(load_target("toy"))):
+        def potential(self, model, head, policy, backend, device):
+            if policy == "fp32":
+                message = "no kernel image is available"
+                raise RuntimeError(message)
+            return super().potential(model, head, policy, backend, device)
+
+    plan = Plan(model="pair", structure=structures.load("rocksalt"),
+                subjects=("fp64-e3nn", "fp32-e3nn"), replicas=3, folder=tmp_path, device="cpu",
+                seconds=60, settle=5, steps=4, controls=())  # fmt: skip
+    Campaign(plan, Target(), hushed).run()
+    notes = json.loads((tmp_path / "legs.json").read_text())
+    assert notes[-1]["verdict"] == "error"
+    assert "no kernel image" in notes[-1]["problem"]
+
+
+def test_subjects_are_checked_before_anything_runs():
+    with pytest.raises(ConformanceError, match="write POLICY-BACKEND"):
+        demand_subjects(["fp23-e3nn"], load_target("toy"))
+    assert demand_subjects(["fp32-e3nn"], load_target("toy")) == ("fp64-e3nn", "fp32-e3nn")
+
+
+def test_replicas_in_one_list_are_those_evaluated_apart():
+    pytest.importorskip("mace")
+    potential = load_target("mace").potential("residual", "Default", "fp64", "e3nn", "cpu")
+    structure = structures.load("water64")
+    surface = potential.replicas(structure, 1, record=True)
+    apart = Batched(Subject(potential, "apart"), structure)
+    random = np.random.default_rng(0)
+    positions = structure.positions[None] + [7.0, -30.0, 3.0]
+    cells = structure.cell[None]
+    for _ in range(2):
+        positions = positions + 0.1 * random.standard_normal(positions.shape)
+        found, expected = (each(positions, cells) for each in (surface, apart))
+        np.testing.assert_allclose(found.forces, expected.forces, atol=1e-11)
+        np.testing.assert_allclose(found.energy, expected.energy, atol=1e-10)
+        np.testing.assert_allclose(found.virials, expected.virials, atol=1e-10)
+    with pytest.raises(ConformanceError, match="less than twice the list's reach"):
+        potential.replicas(structures.load("rocksalt"), 1)
+
+
+def test_scaled_forces_are_what_the_control_says():
+    state = at_rest(harmonic)
+    found = Scaled(harmonic, 0.5)(state.positions + 1, state.cells)
+    np.testing.assert_array_equal(found.forces, -7.5 * np.ones_like(state.positions))

@@ -1,0 +1,127 @@
+"""A fork in each of the ways it may come, judged by the user's own command."""
+
+import importlib.metadata
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sample_fork
+from user import ROOT, Done
+
+pytest.importorskip("mace")
+
+LAWS = ("equivariance.turns.forces", "smoothness.cutoff.forces", "goldens.energy")
+NARROW = ("--mace-plan", "smoke", "--mace-structure", "ethanol,ethanol-boxed")
+SAVE = """
+import msgspec, sys, torch
+from mace_conformance.subjects.building import construct
+from mace_conformance.subjects.models import model
+spec = model("residual")
+for path, irreps in zip(sys.argv[1::2], sys.argv[2::2]):
+    other = msgspec.structs.replace(spec, options=spec.options | {"hidden_irreps": irreps})
+    torch.manual_seed(0)
+    torch.save(construct(other, "acme_mace"), path)
+"""
+
+
+def judge(folder, place, *words, python=sys.executable, laws=LAWS):
+    """The command as a fork's maintainer types it, with the fork's folder on the path."""
+    quantities = [word for name in laws for word in ("--mace-quantity", name)]
+    suites = sorted({f"suites/{name.split('.')[0]}" for name in laws})
+    done = subprocess.run(
+        [python, "-m", "pytest", *suites, "--benchmark-only", "-p", "no:cacheprovider",
+         "--mace-report", str(folder), *words, *quantities],
+        capture_output=True, text=True, check=False, cwd=ROOT,
+        env=os.environ | sample_fork.environment(place, ROOT),
+    )  # fmt: skip
+    return Done(done.returncode, done.stdout + done.stderr, folder)
+
+
+@pytest.fixture(scope="module")
+def renamed(tmp_path_factory):
+    return sample_fork.make(tmp_path_factory.mktemp("fork"))
+
+
+@pytest.fixture(scope="module")
+def interpreter(renamed, tmp_path_factory):
+    """A venv of its own, which sees this one's libraries, and the fork by a .pth file alone."""
+    venv = tmp_path_factory.mktemp("elsewhere") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+    site = next((venv / "lib").glob("python*")) / "site-packages"
+    libraries = Path(importlib.util.find_spec("numpy").origin).parents[1]
+    (site / "fork.pth").write_text(f"{renamed}\n{libraries}\n")
+    return venv / "bin" / "python"
+
+
+@pytest.fixture(scope="module")
+def checkpoints(renamed, tmp_path_factory):
+    """Two models as the fork's trainer leaves them: one with vectors, one of scalars alone."""
+    folder = tmp_path_factory.mktemp("saved")
+    vectors, scalars = folder / "my.model", folder / "scalars.model"
+    subprocess.run(
+        [sys.executable, "-c", SAVE, str(vectors), "8x0e+8x1o", str(scalars), "8x0e"],
+        check=True, cwd=ROOT, env=os.environ | sample_fork.environment(renamed, ROOT),
+    )  # fmt: skip
+    return vectors, scalars
+
+
+@pytest.fixture(scope="module")
+def judged(interpreter, checkpoints, tmp_path_factory):
+    """The renamed fork and a checkpoint of it, judged by the other interpreter."""
+    folder = tmp_path_factory.mktemp("judged") / "run"
+    words = ("--mace-target", "mace:acme_mace", "--mace-backend", "e3nn", *NARROW)
+    models = ("--mace-model", f"residual,{checkpoints[0]}")
+    return judge(folder, Path(folder), *words, *models, python=interpreter)
+
+
+def test_a_renamed_fork_is_judged_without_stock_mace(judged):
+    assert judged.code == 0, judged.text[-3000:]
+    assert {m.case.quantity for m in judged.measurements} == set(LAWS)
+    assert judged.run.target["name"] == "acme_mace"
+    assert judged.run.target["version"] == importlib.metadata.version("mace-torch")
+
+
+def test_another_interpreter_judges_what_it_has_installed(judged, renamed):
+    assert judged.run.target["path"] == str(renamed / "acme_mace")
+
+
+def test_a_checkpoint_is_judged_and_said_to_be_a_pickle(judged):
+    assert {m.case.model for m in judged.measurements} == {"residual", "my"}
+    assert "my.model is a pickle: loading it runs whatever code is in it" in judged.text
+
+
+def test_a_fork_installed_as_mace_with_a_fault_fails(tmp_path):
+    place = sample_fork.make(tmp_path / "fork", sample_fork.BROKEN, "mace")
+    words = ("--mace-model", "residual", "--mace-backend", "e3nn", *NARROW)
+    done = judge(tmp_path / "run", place, *words, laws=LAWS[1:])
+    assert done.code == 1, done.text[-3000:]
+    assert {m.case.quantity for m in done.measurements if m.verdict == "fail"} == set(LAWS[1:])
+    assert done.run.target["path"] == str(place / "mace")
+
+
+def test_layouts_are_not_certified_on_scalars_alone(renamed, checkpoints, tmp_path):
+    done = judge(
+        tmp_path / "run", renamed, "--mace-target", "mace:acme_mace", "--mace-plan", "qualify",
+        "--mace-structure", "ethanol-boxed", "--mace-policy", "fp64",
+        "--mace-backend", "cueq", "--mace-model", str(checkpoints[1]),
+        laws=["backends.mixing.bare.linear"],
+    )  # fmt: skip
+    assert done.code == 1, done.text[-3000:]
+    (message,) = {m.message for m in done.measurements}
+    assert "its hidden irreps 8x0e are scalars" in message
+    assert "give a model with hidden irreps of l > 0" in done.text
+
+
+def test_a_missing_package_is_refused_in_a_sentence(tmp_path):
+    done = judge(tmp_path / "run", tmp_path, "--mace-target", "mace:nowhere", laws=LAWS[:1])
+    assert done.code == 4
+    assert "the target 'nowhere' is not installed" in done.text
+    assert "Traceback" not in done.text
+
+
+def test_the_sample_has_no_trace_of_the_stock_name(renamed):
+    for path in (renamed / "acme_mace").rglob("*.py"):
+        assert not sample_fork.OWN.search(path.read_text()), path
