@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from user import ROOT, shell
 
-from mace_conformance.bench.ab import Trial, concluded, interpreter
+from mace_conformance.bench.ab import Comparison, Trial, concluded, interpreter
+from mace_conformance.bench.ab_trial import tried
 from mace_conformance.bench.cells import cells
 from mace_conformance.bench.claims import findings, page
 from mace_conformance.bench.evidence import evidence
@@ -15,6 +16,7 @@ from mace_conformance.bench.journal import Header, Journal, Part, read_journal
 from mace_conformance.bench.plots import plots
 from mace_conformance.bench.profiles import paper_name
 from mace_conformance.bench.scaling import crossover, fitted
+from mace_conformance.bench.worker import Setup
 from mace_conformance.errors import ConformanceError
 from mace_conformance.instruments.ratios import pooled
 
@@ -237,3 +239,26 @@ def test_the_page_shows_its_pictures(tmp_path):
     assert done.code == 0, done.text
     assert "(claims/block-shares.svg)" in done.text
     assert (tmp_path / "claims" / "block-shares.svg").is_file()
+
+
+def test_a_trial_says_what_was_missed_and_goes_on_where_it_was_cut(tmp_path, monkeypatch):
+    asked = []
+
+    def compare(_, __, setups, how):
+        slow = setups[0].inject[0] if setups[0].inject else ""
+        asked.append((slow, how.pairs, how.seed))
+        verdict = "slower" if slow == "slower-by=0.03" else "pass"
+        yield Comparison(cell="c", ratio=1.0, low=1.0, high=1.0, pairs=how.pairs,
+                         forces_apart=0.0, verdict=verdict)  # fmt: skip
+
+    monkeypatch.setattr("mace_conformance.bench.ab_trial.compare", compare)
+    setup = Setup(target="mace", device="cpu", cells=(CELL,), seed=0)
+    first = [one.right for one in tried("tree", setup, Trial(pairs=10), 2, tmp_path)]
+    assert first == [True, False, True, True]
+    assert asked == [("slower-by=0.03", 10, 0), ("slower-by=0.02", 20, 0), ("", 10, 0), ("", 10, 1)]
+    again = [one.right for one in tried("tree", setup, Trial(pairs=10), 3, tmp_path)]
+    assert again == [*first, True]
+    assert len(asked) == 5
+    (tmp_path / "ab-trial.jsonl").write_bytes(b"{}\n")
+    with pytest.raises(ConformanceError, match="no journal of a trial"):
+        list(tried("tree", setup, Trial(), 1, tmp_path))
