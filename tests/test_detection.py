@@ -31,6 +31,8 @@ RENEW = (
     "--out DIR`, then `python -m mace_conformance detect --summary DIR --into "
     "reports/detection/NAME`, and commit that"
 )
+# What only a GPU shows, until `.ci/gpu-faults` has been run on one and its record is committed.
+AWAITED = {"never-recorded", "host-reads", "accelerated-again", "convolution-unfused", "slower-by"}
 STAMP = Stamp(
     suite_version="0.1.0",
     tolerances_sha256="ab" * 32,
@@ -59,6 +61,8 @@ def test_every_fault_has_a_record_by_the_present_tolerances():
     for record in map(load_record, RECORDS):
         current |= {fault.name for fault in record.faults} - {*outdated(record, FAULTS, judging)}
     missing = {name for name, fault in FAULTS.items() if fault.target == "mace"} - current
+    assert not AWAITED & current, "recorded: strike them out of AWAITED"
+    missing -= AWAITED
     assert not missing, f"{', '.join(sorted(missing))}: {RENEW}"
 
 

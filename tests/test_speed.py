@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 from user import ROOT, shell
 
-from mace_conformance.bench.ab import Trial, concluded, interpreter
+from mace_conformance.bench.ab import Comparison, Trial, concluded, interpreter
+from mace_conformance.bench.ab_trial import tried
 from mace_conformance.bench.cells import cells
-from mace_conformance.bench.claims import evidence, findings
+from mace_conformance.bench.claims import findings, page
+from mace_conformance.bench.evidence import evidence
 from mace_conformance.bench.journal import Header, Journal, Part, read_journal
+from mace_conformance.bench.plots import plots
 from mace_conformance.bench.profiles import paper_name
 from mace_conformance.bench.scaling import crossover, fitted
+from mace_conformance.bench.worker import Setup
 from mace_conformance.errors import ConformanceError
 from mace_conformance.instruments.ratios import pooled
 
@@ -133,3 +137,128 @@ def test_two_trees_are_timed_by_turns(tmp_path):
     (found,) = msgspec.json.decode((tmp_path / "found.json").read_bytes())
     assert found["pairs"] == 6
     assert found["forces_apart"] == 0
+
+
+def surveyed():
+    """A survey of two systems, three profiles and seven sizes, as a GPU would give it."""
+    eager = {"fp64/e3nn/eager": 131.0, "fp32/e3nn/eager": 79.0, "fp32/cueq/eager": 47.0}
+    graphs = {"fp32/cueq/cuda_graph": 9.3, "bf16-linear/cueq/cuda_graph": 9.0}
+    data = group(eager | graphs)
+    for error, way in enumerate(data["ways"].values()):
+        way |= {"forces_error": 10.0 ** (error - 6), "launches": 700}
+    parts = [Part(kind="group", name=name, seconds=1.0, data=data) for name in ("water64", "c")]
+    for way, linear in (("fp32/cueq/eager", 3.0), ("bf16-linear/cueq/eager", 1.0)):
+        rows = [["SymmetricContraction[0]", "forward", 2.0, 0.4, 9.0],
+                ["Interaction[1].linear", "forward", linear, 0.6, 9.0]]  # fmt: skip
+        parts.append(Part(kind="profile", name=f"diamond1000 {way}", seconds=1.0, data=rows))
+    for way, fixed, each in (("fp32/e3nn/eager", 1.0, 0.05), ("fp32/cueq/eager", 31.0, 0.01)):
+        for n in (24, 192, 384, 768, 1536, 3072):
+            sizes = {"atoms": n, "ms": fixed + each * n, "peak": n * 2**20, "codes": []}
+            parts.append(Part(kind="size", name=f"{way} waterx{n}", seconds=1.0, data=sizes))
+        full = {"atoms": 9216, "limit": "out of memory"}
+        parts.append(Part(kind="size", name=f"{way} water9216", seconds=1.0, data=full))
+    return [*parts, Part(kind="ceilings", name="before", seconds=1.0, data={"launch_us": 4.0})]
+
+
+def said(rows, claim):
+    return [row for row in rows if row.claim.startswith(claim)]
+
+
+def test_sizes_give_lines_a_crossing_and_the_largest_system():
+    rows = findings(evidence(HEADER, surveyed()))
+    assert "b = 50 us an atom, 1 MiB an atom" in said(rows, "time = a + b")[0].measured
+    (crossing,) = said(rows, "the size from which")
+    assert crossing.measured == "750 atoms"
+    assert said(rows, "the largest system")[0].measured == "3072 atoms fit; 9216 do not"
+
+
+def test_linear_layers_are_judged_alone_and_by_their_share():
+    rows = findings(evidence(HEADER, surveyed()))
+    (alone,) = said(rows, "16-bit linears about 4.3x, the linear blocks")
+    assert (alone.measured, alone.verdict) == ("3x: 3 to 1 ms", "bounded")
+    assert "60 % of a step: at most 2.50x" in said(rows, "16-bit linears speed")[0].measured
+    assert said(rows, "SymmetricContraction[0]")[1].verdict == "confirmed"
+
+
+def test_a_set_that_a_throttled_device_gave_confirms_nothing():
+    ms = {"fp64/cueq/eager": 10.0, "fp64/e3nn/eager": 30.0}
+    part = Part(kind="group", name="c", seconds=1.0, data=group(ms))
+    part.data["codes"] = ["throttled"]
+    (row,) = said(findings(evidence(HEADER, [part])), "cuEq about 3x faster")
+    assert row.verdict == "invalid set"
+
+
+WHOLE = len(surveyed())
+
+
+@pytest.mark.parametrize("kept", range(0, WHOLE, 3))
+def test_an_incomplete_survey_is_a_page_with_gaps(tmp_path, kept):
+    journal = Journal(tmp_path, HEADER)
+    for part in surveyed()[:kept]:
+        journal.add(part)
+    journal.add(Part(kind="profile", name="x", seconds=1.0, error="out of\nmemory"))
+    text = "\n".join(page([tmp_path]))
+    assert "not measured" in text or kept > WHOLE / 2
+    assert "Lacks profile x: out of memory." in text
+
+
+def broken(data):
+    """The same with every number, list and mapping inside replaced in turn."""
+    for key in data if isinstance(data, dict) else range(len(data)):
+        for odd in (None, 0, "", [], {}, [[]]):
+            changed = dict(data) if isinstance(data, dict) else [*data]
+            changed[key] = odd
+            yield changed
+
+
+@pytest.mark.parametrize("number", [0, 2, 4])
+def test_parts_with_odd_content_are_rows_not_crashes(number):
+    parts = surveyed()
+    for data in broken(parts[number].data):
+        changed = [*parts[:number], msgspec.structs.replace(parts[number], data=data)]
+        assert len(findings(evidence(HEADER, [*changed, *parts[number + 1 :]]))) > 10
+
+
+def test_pictures_are_drawn_small_and_the_same_each_time(tmp_path):
+    found = evidence(HEADER, surveyed())
+    first, second = (plots([found], tmp_path / name) for name in "ab")
+    assert [path.name for path in first] == [
+        "latency-against-size.svg", "speed-against-error.svg", "block-shares.svg",
+    ]  # fmt: skip
+    assert all(path.stat().st_size < 100_000 for path in first)
+    assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
+    assert plots([evidence(HEADER, [])], tmp_path / "none") == []
+
+
+def test_the_page_shows_its_pictures(tmp_path):
+    journal = Journal(tmp_path / "survey", HEADER)
+    for part in surveyed():
+        journal.add(part)
+    words = ("claims", str(tmp_path / "survey"), "--plots", str(tmp_path / "claims"))
+    done = shell(tmp_path, sys.executable, "-m", "mace_conformance", *words)
+    assert done.code == 0, done.text
+    assert "(claims/block-shares.svg)" in done.text
+    assert (tmp_path / "claims" / "block-shares.svg").is_file()
+
+
+def test_a_trial_says_what_was_missed_and_goes_on_where_it_was_cut(tmp_path, monkeypatch):
+    asked = []
+
+    def compare(_, __, setups, how):
+        slow = setups[0].inject[0] if setups[0].inject else ""
+        asked.append((slow, how.pairs, how.seed))
+        verdict = "slower" if slow == "slower-by=0.03" else "pass"
+        yield Comparison(cell="c", ratio=1.0, low=1.0, high=1.0, pairs=how.pairs,
+                         forces_apart=0.0, verdict=verdict)  # fmt: skip
+
+    monkeypatch.setattr("mace_conformance.bench.ab_trial.compare", compare)
+    setup = Setup(target="mace", device="cpu", cells=(CELL,), seed=0)
+    first = [one.right for one in tried("tree", setup, Trial(pairs=10), 2, tmp_path)]
+    assert first == [True, False, True, True]
+    assert asked == [("slower-by=0.03", 10, 0), ("slower-by=0.02", 20, 0), ("", 10, 0), ("", 10, 1)]
+    again = [one.right for one in tried("tree", setup, Trial(pairs=10), 3, tmp_path)]
+    assert again == [*first, True]
+    assert len(asked) == 5
+    (tmp_path / "ab-trial.jsonl").write_bytes(b"{}\n")
+    with pytest.raises(ConformanceError, match="no journal of a trial"):
+        list(tried("tree", setup, Trial(), 1, tmp_path))

@@ -16,9 +16,9 @@ def test_an_accelerated_backend_is_not_slower(case, potential, twin, timed):
     timed.ratio(potential, over=twin)
 
 
-@quantity("latency.ratio.execution")
-def test_a_recorded_step_is_not_slower(case, potential, eager, timed):
-    """A step that is played again takes at most so many times what it takes line by line."""
+@quantity("latency.ratio.execution", "latency.ratio.compiled")
+def test_a_recorded_or_compiled_step_is_not_slower(case, potential, eager, timed):
+    """A recorded or compiled step takes at most so many times what it takes line by line."""
     timed.ratio(potential, over=eager)
 
 
