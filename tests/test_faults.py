@@ -142,11 +142,10 @@ def test_the_catalogue_imports_no_torch_and_every_place_exists():
     pytest.importorskip("mace")
     program = (
         "import sys\n"
-        "from mace_conformance.subjects.faults import FAULTS\n"
+        "from mace_conformance.subjects.faults import FAULTS, PACKAGES\n"
         "assert not {'torch', 'mace', 'e3nn', 'scipy', 'ase'} & set(sys.modules)\n"
-        "packages = {'mace': 'mace', 'toy': 'mace_conformance.subjects'}\n"
         "for fault in FAULTS.values():\n"
-        "    fault.install(packages[fault.target], fault.size)\n"
+        "    fault.install(PACKAGES[fault.target], fault.size)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
                           check=False, env={"PYTHONPATH": str(ROOT / "fixtures")})  # fmt: skip
