@@ -49,7 +49,7 @@ class Silent(Calculator):
         raise RuntimeError(message)
 
 
-SHAPE = {"epsilon": 0.5, "r0": 1.3, "rcut1": 1.5, "rcut2": 2.0}
+SHAPE = {"epsilon": 0.5, "r0": 1.36, "rcut1": 1.5, "rcut2": 2.0}
 
 
 def morse():

@@ -53,13 +53,34 @@ def test_a_fault_is_found(tmp_path, name, quantity):
     assert {m.verdict for m in done.measurements} == {"fail"}
 
 
+@pytest.mark.parametrize(
+    ("fault", "quantity"),
+    [
+        ("ase-forces-scaled=1e-5", "precision.difference.forces"),
+        ("ase-signed-volume", "equivariance.turns.stress"),
+    ],
+)
+def test_a_planted_fault_shows_that_the_laws_are_awake(tmp_path, fault, quantity):
+    words = ("--mace-inject", fault, "--mace-quantity", quantity, "--mace-plan", "smoke")
+    structure = ("--mace-structure", "rocksalt,ethanol-boxed,triclinic-left")
+    done = conformance(tmp_path / "run", "--mace-target", MORSE, *words, *structure)
+    assert done.code == 1, done.text[-3000:]
+    assert "fail" in {m.verdict for m in done.measurements}
+
+
+def test_a_fault_of_black_boxes_names_the_target_that_it_needs(tmp_path):
+    done = conformance(tmp_path / "run", "--mace-inject", "ase-signed-volume")
+    assert done.code == 4
+    assert "add --mace-target ase:module:factory" in done.text
+
+
 def test_precision_is_found_out():
     assert list(session().target.policies) == ["fp64"]
     assert list(session("ase:tests/calculators.py:single").target.policies) == ["fp32"]
 
 
 def test_the_cutoff_is_found_out():
-    assert session().target.findings.cutoff == pytest.approx(1.3 * 2.0, abs=1e-9)
+    assert session().target.findings.cutoff == pytest.approx(SHAPE["r0"] * SHAPE["rcut2"], abs=1e-9)
 
 
 def test_what_it_cannot_do_is_counted_as_capability():

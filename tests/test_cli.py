@@ -6,6 +6,7 @@ import pytest
 from runs import FAILING, KNOWN, PASSING, measured, write
 from user import shell
 
+from mace_conformance import doctor
 from mace_conformance.__main__ import main
 
 COMMANDS = (
@@ -132,3 +133,23 @@ def test_a_closed_pipe_is_no_traceback(tmp_path):
     command = f"{sys.executable} -m mace_conformance detect --help | head -n 1"
     done = shell(tmp_path, "bash", "-c", command)
     assert "Traceback" not in done.text
+
+
+def test_the_doctor_names_known_faults_and_versions_at_fault(monkeypatch, tmp_path):
+    installed = {"mace-torch": "0.3.16", "torch": "2.5.1", "e3nn": "0.5.0",
+                 "cuequivariance": "0.13.0", "cuequivariance-torch": "0.12.0"}  # fmt: skip
+    monkeypatch.setattr(doctor, "_version", lambda name: installed.get(name, ""))
+    text = "\n".join(doctor.doctor_lines(tmp_path))
+    assert "fault: e3nn 0.5.0 mace-torch is made for e3nn 0.4.4" in text
+    assert "fault: torch 2.5.1 older than any torch" in text
+    assert "fault: cuequivariance 0.13.0 and cuequivariance-torch 0.12.0 are not of one ver" in text
+    assert "pytest-benchmark" not in text
+    assert "slab-stress-by-search-cell: the stress of slabs" in text
+
+
+def test_the_doctor_says_what_installs_what_is_missing(monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor, "PACKAGES", {"no_such_module": "no-such-package"})
+    monkeypatch.chdir(tmp_path)
+    assert list(doctor.doctor_lines(tmp_path))[-1] == (
+        "missing no-such-package: pip install no-such-package"
+    )

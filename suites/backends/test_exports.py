@@ -23,6 +23,9 @@ def test_an_export_gives_the_energy_of_its_model(case, potential, eager, measure
     "backends.exports.converted.node_energy",
     "backends.exports.converted.forces",
     "backends.exports.converted.virials",
+    "backends.exports.rare.torchscript.forces",
+    "backends.exports.rare.lammps.forces",
+    "backends.exports.rare.mliap.forces",
 )
 def test_an_export_gives_what_its_model_does(case, potential, eager, measure):
     """Called again and again, with ghosts where LAMMPS has them, an export is its model."""
