@@ -78,6 +78,7 @@ def test_a_record_is_outdated_by_its_own_quantities_alone():
 @pytest.mark.parametrize(
     ("scope", "quantities"),
     [
+        ("own", (TURNS,)),
         ("breaks", (TURNS, "goldens.*")),
         ("suites", ("equivariance.*", "goldens.*")),
         ("whole", ()),
