@@ -12,6 +12,9 @@ from user import ROOT, conformance, shell
 
 from mace_conformance.findings.records import read_run
 
+BUSY = 4
+"""How much slower a processor is that other processes share, at worst."""
+
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory):
@@ -136,5 +139,5 @@ def test_collection_takes_two_seconds_and_no_torch(tmp_path):
     done = conformance(tmp_path / "run", "--collect-only", "-q")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.code == 0, done.text
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 4
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < BUSY * 2
     assert not (tmp_path / "run").exists()
