@@ -31,7 +31,8 @@ RENEW = (
     "--out DIR`, then `python -m mace_conformance detect --summary DIR --into "
     "reports/detection/NAME`, and commit that"
 )
-# What only a GPU shows, until `.ci/gpu-faults` has been run on one and its record is committed.
+# What only a GPU shows, until their records are committed: `.ci/gpu-faults`; compiled
+# steps need the plan qualify there, and slower-by the trial of `ab`.
 AWAITED = {
     "never-recorded", "host-reads", "accelerated-again", "convolution-unfused", "slower-by",
     "graph-broken", "sizes-static", "backward-lost", "compiled-forces-scaled",
