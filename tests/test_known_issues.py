@@ -71,6 +71,10 @@ def test_a_file_without_issues_loads(tmp_path: Path) -> None:
     assert load(path) == ()
 
 
+MISSING = (
+    "ceiling is missing; write the worst value that is excused, or in raises a part of the "
+    "exception's message"
+)
 FIELDS = (
     "backend, ceiling, execution, expires, hardware, id, link, mace, model, opened, policy, "
     "quantity, raises, structure, why"
@@ -88,8 +92,7 @@ FIELDS = (
         (
             "ceiling = 0.9\n",
             "",
-            "ceiling is missing; write the worst value that is excused, or in raises a part of the "
-            "exception's message",
+            MISSING,
         ),
         ("ceiling = 0.9", "ceiling = 0.0", "ceiling: expected a number > 0.0, got 0.0"),
         (
