@@ -1,6 +1,7 @@
 """Detection: resumable, honest about what fails anyway, and its committed record up to date."""
 
 import math
+from dataclasses import dataclass
 
 import msgspec
 import pytest
@@ -23,6 +24,7 @@ from mace_conformance.detection.summary import (
 from mace_conformance.detection.thresholds import search
 from mace_conformance.errors import ConformanceError
 from mace_conformance.promises import tolerances
+from mace_conformance.promises.terms import Limit
 from mace_conformance.subjects.faults import FAULTS
 from mace_conformance.subjects.faults.catalogue import Fault
 
@@ -47,7 +49,6 @@ STAMP = Stamp(
 )
 TURNS = "equivariance.turns.forces"
 GOLDEN = "goldens.forces"
-JUDGING = {TURNS: "ab", GOLDEN: "cd"}
 KNOWN = [TURNS, "equivariance.turns.energy", "precision.path.work", GOLDEN]
 
 
@@ -61,23 +62,74 @@ def caught(quantity=TURNS, ratio=3.0, row="policy=fp64", **fields):
 
 
 def test_every_fault_has_a_record_by_the_present_tolerances():
-    judging = tolerances.load(ROOT / "tolerances.toml").judging
+    present = tolerances.load(ROOT / "tolerances.toml")
     current = set()
     for record in map(load_record, RECORDS):
-        current |= {fault.name for fault in record.faults} - {*outdated(record, FAULTS, judging)}
+        current |= {fault.name for fault in record.faults} - {*outdated(record, FAULTS, present)}
     missing = {name for name, fault in FAULTS.items() if fault.target == "mace"} - current
     assert not AWAITED & current, "recorded: strike them out of AWAITED"
     missing -= AWAITED
     assert not missing, f"{', '.join(sorted(missing))}: {RENEW}"
 
 
-def test_a_record_is_outdated_by_its_own_quantities_alone():
+@dataclass
+class File:
+    """Stands for a file of tolerances whose quantities have one row each, with a limit."""
+
+    limits_: dict
+    asking: dict
+
+    @property
+    def judging(self):
+        return {name: f"{limit} {self.asking[name]}" for name, limit in self.limits_.items()}
+
+    @property
+    def rows(self):
+        return {q: (Limit(quantity=q, policy=("fp64",), max=limit, source="budget"),)
+                for q, limit in self.limits_.items()}  # fmt: skip
+
+    @property
+    def limits(self):
+        return [row for rows in self.rows.values() for row in rows]
+
+
+ASKING = {TURNS: "floor", GOLDEN: "floor", "precision.path.work": "floor"}
+LIMITS = {TURNS: 1e-6, GOLDEN: 1e-6, "precision.path.work": 1e-6}
+
+
+def recorded(file, faults, **fields):
+    stamp = msgspec.structs.replace(STAMP, asking=dict(file.asking))
+    probes = [
+        Probe(kind="fault", fault=name, size=1.0, caught=(caught(fault.breaks[0], **fields),))
+        for name, fault in faults.items()
+    ]
+    return summarise(stamp, probes, faults, file.judging)
+
+
+@pytest.mark.parametrize(
+    ("limits", "asking", "old"),
+    [
+        ({}, {}, []),
+        ({"precision.path.work": 1e-3}, {}, []),
+        ({GOLDEN: 2e-6}, {}, []),
+        ({GOLDEN: 4e-6}, {}, ["golden"]),
+        ({}, {GOLDEN: "another floor"}, ["golden"]),
+    ],
+)
+def test_a_record_is_outdated_by_its_own_quantities_alone(limits, asking, old):
     faults = {"crooked": planted(), "golden": planted("golden", breaks=(GOLDEN,))}
-    probes = [Probe(kind="fault", fault=name, size=1.0) for name in faults]
-    record = summarise(STAMP, probes, faults, JUDGING)
-    assert outdated(record, faults, JUDGING | {"precision.path.work": "new"}) == []
-    assert outdated(record, faults, JUDGING | {GOLDEN: "new"}) == ["golden"]
-    assert outdated(record, {"golden": faults["golden"]}, JUDGING) == ["crooked"]
+    record = recorded(File(LIMITS, ASKING), faults, ratio=3.0, limit=1e-6)
+    now = File(LIMITS | limits, ASKING | asking)
+    assert outdated(record, faults, now) == old
+    assert outdated(record, {"golden": faults["golden"]}, now) == ["crooked", *old]
+
+
+def test_what_a_record_saw_is_measured_by_the_limits_of_today():
+    faults = {"crooked": planted()}
+    for limit, ratios in ((1e-6, [1.5]), (None, [])):
+        record = recorded(File(LIMITS, ASKING), faults, ratio=3.0, limit=limit)
+        seen = sights(record, File(LIMITS | {TURNS: 2e-6}, ASKING))
+        assert [each.ratio for each in seen.get((TURNS, "policy=fp64"), [])] == ratios
 
 
 @pytest.mark.parametrize(
@@ -171,12 +223,13 @@ def test_the_record_counts_goldens_apart_and_names_what_missed():
         Probe(kind="fault", fault="hidden", size=1.0),
         Probe(kind="clean", seed=0),
     ]
-    record = summarise(STAMP, probes, faults, JUDGING)
+    file = File(LIMITS, ASKING)
+    record = summarise(STAMP, probes, faults, file.judging)
     crooked, golden, hidden = record.faults
     assert crooked.threshold.size == 1e-4
     assert (len(golden.laws), golden.missed_by) == (0, (TURNS,))
     assert hidden.missed_by == (TURNS,)
-    assert sights(record) == {
+    assert sights(record, file) == {
         (TURNS, "policy=fp64"): [
             Sight("crooked", 1e-3, 40.0),
             Sight("crooked", 1e-4, 4.0),
