@@ -348,14 +348,43 @@ def compiled() -> None:
 
 
 def openequivariance() -> None:
-    """What stops OpenEquivariance here."""
-    try:
-        import openequivariance  # type: ignore[import-not-found]
+    """OpenEquivariance, compiled where it runs: parity, saving and the way back."""
+    attempt("oeq", {"what": "import"}, imported)
+    models = ("residual", "density-heads2", "heads3-l2", "medium")
+    for model, policy, backend in itertools.product(models, ("fp64", "fp32"), ("oeq", "hybrid")):
+        words = {"model": model, "policy": policy, "backend": backend}
 
-        subject("residual", "fp32", "oeq")
-        say("oeq", version=openequivariance.__version__)
-    except Exception as error:  # noqa: BLE001
-        say("oeq", error=repr(error)[:300], tail=traceback.format_exc()[-400:])
+        def parity(model: str = model, policy: str = policy, name: str = backend) -> Any:
+            pair = [subject(model, policy, each) for each in (name, "e3nn")]
+            return differences(*pair, structure("water8")) | {
+                "left": pair[0].potential.left_by_conversion,
+                "parts": sorted({type(part).__name__ for part in pair[0].module.modules()}),
+            }
+
+        attempt("oeq_parity", words, parity)
+        if model == "residual":
+            for way, again in WAYS_OF_SAVING.items():
+                attempt("oeq_saving", words | {"way": way},
+                        lambda words=words, again=again: resaved(again, **words))  # fmt: skip
+
+
+def imported() -> dict[str, Any]:
+    """Which extension of OpenEquivariance was built, in how many seconds, or why not."""
+    started = time.monotonic()
+    import openequivariance as oeq  # type: ignore[import-not-found]
+
+    return {
+        "version": oeq.__version__,
+        "seconds": round(time.monotonic() - started, 1),
+        "built": oeq.BUILT_EXTENSION,
+        "precompiled": oeq.USE_PRECOMPILED_EXTENSION,
+        "why": str(oeq.BUILT_EXTENSION_ERROR)[-1500:],
+    }
+
+
+def resaved(again: Any, model: str, policy: str, backend: str) -> dict[str, Any]:
+    one = subject(model, policy, backend)
+    return saved(one, again(one.module))
 
 
 def suite() -> None:
@@ -370,7 +399,7 @@ def suite() -> None:
 
 STEPS = {
     facts: 30, heads: 60, saving: 70, repeatability: 60, kernels: 60, exports: 60, variants: 40,
-    full_size: 80, processes: 120, openequivariance: 20, suite: 180, compiled: 240,
+    full_size: 80, processes: 120, openequivariance: 400, suite: 180, compiled: 240,
 }  # fmt: skip
 
 
