@@ -18,7 +18,7 @@ def test_a_model_comes_back_to_the_bit(case, potential, sibling, measure):
 
     @measure
     def differences():
-        yield lost_on_return(potential, sibling)
+        yield lost_on_return(potential, sibling, case.backend)
 
 
 @quantity("backends.conversion.carried")
@@ -45,7 +45,7 @@ def test_two_conversions_agree(case, potential, sibling, measure):
 
     @measure
     def errors():
-        yield from unrepeated(potential, sibling, case.structure)
+        yield from unrepeated(potential, sibling, case.structure, case.backend)
 
 
 @quantity("backends.conversion.saved")
@@ -63,7 +63,7 @@ def test_the_promised_kernels_are_there(case, potential, measure):
 
     @measure
     def blocks():
-        yield without_kernel(potential)
+        yield without_kernel(potential, case.backend)
 
 
 @quantity("backends.conversion.accepted", "backends.conversion.unknown")
