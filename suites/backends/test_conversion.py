@@ -7,6 +7,7 @@ from mace_conformance.instruments.conversion import (
     lost_on_return,
     skipped,
     unrepeated,
+    without_call,
     without_kernel,
 )
 from mace_conformance.laws import quantity
@@ -64,6 +65,15 @@ def test_the_promised_kernels_are_there(case, potential, measure):
     @measure
     def blocks():
         yield without_kernel(potential, case.backend)
+
+
+@quantity("backends.audit.dispatch")
+def test_the_promised_kernels_are_called(case, potential, measure):
+    """Every block that the backend has a kernel for calls it when the model is evaluated."""
+
+    @measure
+    def blocks():
+        yield without_call(potential, case.structure, case.backend)
 
 
 @quantity("backends.conversion.accepted", "backends.conversion.unknown")
