@@ -16,7 +16,7 @@ from mace_conformance.data.models.making.jobs import asked, planned
 from mace_conformance.data.models.making.shapes import ISOLATED, SHAPES, Course, spec_of, trial
 from mace_conformance.data.models.making.ship import ship
 from mace_conformance.data.models.making.sources import SOURCES
-from mace_conformance.data.models.making.training import RAMP, Trainer
+from mace_conformance.data.models.making.training import RAMP, WEIGHTS, Trainer
 from mace_conformance.errors import ConformanceError
 from mace_conformance.subjects import trained, trained_specs
 from mace_conformance.subjects.building import construct
@@ -219,4 +219,5 @@ def test_the_learning_rate_grows_then_falls_and_stage_two_begins_when_told():
     assert rates[0] == 0.0
     assert rates[1] < rates[2]
     assert rates[2] > rates[3] > rates[4] > rates[5] > 0.0
-    assert energies == [1.0, 1.0, 1.0, 1.0, 1000.0, 1000.0]
+    first, second = WEIGHTS["energy"]
+    assert energies == [first] * 4 + [second] * 2
