@@ -1,6 +1,7 @@
 """Trained models: what is saved comes back, variants agree, damaged files are refused clearly."""
 
 import hashlib
+import shutil
 import tarfile
 
 import msgspec
@@ -91,6 +92,16 @@ def test_variants_share_the_weights(shipped):
         assert np.allclose(first[name], plain[name], rtol=1e-6, atol=1e-7), name
     scaled = trained_specs.SECOND_SCALE * plain["forces"]
     assert np.allclose(second["forces"], scaled, rtol=1e-5, atol=1e-7)
+
+
+def test_another_model_joins_those_that_are_shipped(shipped, tmp_path):
+    folder, _ = shipped
+    shutil.copytree(folder, tmp_path / "both")
+    with tarfile.open(tmp_path / "models.tar", "w") as archive:
+        for suffix in ("json", "safetensors"):
+            archive.add(folder / f"water.{suffix}", f"organic.{suffix}")
+    ship(tmp_path / "models.tar", ["organic"], tmp_path / "both")
+    assert list(trained_specs.manifest(tmp_path / "both")) == ["water", "organic"]
 
 
 def test_nothing_is_shipped_without_a_manifest(tmp_path):
