@@ -8,6 +8,7 @@ ones the steps.
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import importlib.metadata
 import itertools
@@ -201,24 +202,89 @@ def heads() -> None:
 
 
 def saving() -> None:
-    """A fused converted model saved and loaded on the device, and brought back to e3nn."""
+    """A fused converted model saved, loaded and copied on the device, and brought back to e3nn."""
     from mace_conformance.subjects import mace_conversion
 
     for model, policy in itertools.product(("residual", "density-heads2"), ("fp64", "fp32")):
-        try:
-            one = subject(model, policy, "cueq")
-            again = one.around(mace_conversion.reloaded(one.module))
-            a, b = (each.evaluate([structure("water8")])[0] for each in (one, again))
-            off = float(np.abs(a["forces"].values - b["forces"].values).max())
-            fused = [n for n, m in one.module.named_modules() if n.endswith("conv_tp")]
-            say("saving", model=model, policy=policy, forces=off, conv_tp=len(fused),
-                unpromised=mace_conversion.unpromised(one.module))  # fmt: skip
-            back = mace_conversion.returned(one.module, "mace")
+        one = subject(model, policy, "cueq")
+        for way, again in WAYS_OF_SAVING.items():
+            attempt("saving", {"model": model, "policy": policy, "way": way},
+                    lambda one=one, again=again: saved(one, again(one.module)))  # fmt: skip
+
+        def back(one: Any = one, model: str = model, policy: str = policy) -> dict[str, Any]:
             source = subject(model, policy, "e3nn").module
-            say("returned", model=model, policy=policy,
-                differing=mace_conversion.differing_state(back, source))  # fmt: skip
-        except Exception as error:  # noqa: BLE001
-            say("saving", model=model, policy=policy, error=repr(error)[:300])
+            again = mace_conversion.returned(one.module, "mace")
+            return {"differing": mace_conversion.differing_state(again, source)}
+
+        attempt("returned", {"model": model, "policy": policy}, back)
+
+
+def attempt(step: str, words: dict[str, Any], tried: Any) -> None:
+    """Says what `tried` returns, or what it raised and where."""
+    try:
+        found = tried()
+    except Exception as error:  # noqa: BLE001
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        found = {"error": repr(error)[:300], "at": f"{where.filename}:{where.lineno}"}
+    say(step, **words, **found)
+
+
+def saved(one: Any, again: Any) -> dict[str, Any]:
+    """Largest difference of forces in eV/A, and what a model lost besides its weights."""
+    lost = {
+        name: sorted(vars(part).keys() ^ vars(again.get_submodule(name)).keys())
+        for name, part in one.module.named_modules()
+        if vars(part).keys() != vars(again.get_submodule(name)).keys()
+    }
+    there = [name for name, value in values(again) if value.device.type != DEVICE]
+    say("saving_state", lost=lost, elsewhere=there[:9], count=len(there))
+    a, b = (each.evaluate([structure("water8")])[0] for each in (one, one.around(again)))
+    return {"forces": float(np.abs(a["forces"].values - b["forces"].values).max())}
+
+
+def values(module: Any) -> list[Any]:
+    """Parameters, buffers and other tensors that parts of a module keep as attributes."""
+    import torch
+
+    kept = [*module.named_parameters(), *module.named_buffers()]
+    return kept + [
+        (f"{name}.{word}", value)
+        for name, part in module.named_modules()
+        for word, value in vars(part).items()
+        if isinstance(value, torch.Tensor)
+    ]
+
+
+def loaded(module: Any, **words: Any) -> Any:
+    import io
+
+    import torch
+
+    file = io.BytesIO()
+    torch.save(module, file)
+    file.seek(0)
+    return torch.load(file, weights_only=False, **words)
+
+
+def mended(module: Any) -> Any:
+    """Loaded, sent to the device, and every fused convolution wrapped as mace wraps it."""
+    from mace.modules import wrapper_ops
+
+    again = loaded(module).to(DEVICE)
+    for name, part in module.named_modules():
+        if name.endswith("conv_tp") and "original_forward" in vars(part):
+            wrapper_ops.with_cueq_conv_fusion(again.get_submodule(name))
+    return again
+
+
+WAYS_OF_SAVING: dict[str, Any] = {
+    "loaded": loaded,
+    "map_location": lambda module: loaded(module, map_location=DEVICE),
+    "to_device": lambda module: loaded(module, map_location=DEVICE).to(DEVICE),
+    "deepcopy": copy.deepcopy,
+    "deepcopy_to_device": lambda module: copy.deepcopy(module).to(DEVICE),
+    "wrapped_again": mended,
+}
 
 
 def full_size() -> None:
@@ -282,14 +348,43 @@ def compiled() -> None:
 
 
 def openequivariance() -> None:
-    """What stops OpenEquivariance here."""
-    try:
-        import openequivariance  # type: ignore[import-not-found]
+    """OpenEquivariance, compiled where it runs: parity, saving and the way back."""
+    attempt("oeq", {"what": "import"}, imported)
+    models = ("residual", "density-heads2", "heads3-l2", "medium")
+    for model, policy, backend in itertools.product(models, ("fp64", "fp32"), ("oeq", "hybrid")):
+        words = {"model": model, "policy": policy, "backend": backend}
 
-        subject("residual", "fp32", "oeq")
-        say("oeq", version=openequivariance.__version__)
-    except Exception as error:  # noqa: BLE001
-        say("oeq", error=repr(error)[:300], tail=traceback.format_exc()[-400:])
+        def parity(model: str = model, policy: str = policy, name: str = backend) -> Any:
+            pair = [subject(model, policy, each) for each in (name, "e3nn")]
+            return differences(*pair, structure("water8")) | {
+                "left": pair[0].potential.left_by_conversion,
+                "parts": sorted({type(part).__name__ for part in pair[0].module.modules()}),
+            }
+
+        attempt("oeq_parity", words, parity)
+        if model == "residual":
+            for way, again in WAYS_OF_SAVING.items():
+                attempt("oeq_saving", words | {"way": way},
+                        lambda words=words, again=again: resaved(again, **words))  # fmt: skip
+
+
+def imported() -> dict[str, Any]:
+    """Which extension of OpenEquivariance was built, in how many seconds, or why not."""
+    started = time.monotonic()
+    import openequivariance as oeq  # type: ignore[import-not-found]
+
+    return {
+        "version": oeq.__version__,
+        "seconds": round(time.monotonic() - started, 1),
+        "built": oeq.BUILT_EXTENSION,
+        "precompiled": oeq.USE_PRECOMPILED_EXTENSION,
+        "why": str(oeq.BUILT_EXTENSION_ERROR)[-1500:],
+    }
+
+
+def resaved(again: Any, model: str, policy: str, backend: str) -> dict[str, Any]:
+    one = subject(model, policy, backend)
+    return saved(one, again(one.module))
 
 
 def suite() -> None:
@@ -303,8 +398,8 @@ def suite() -> None:
 
 
 STEPS = {
-    facts: 30, heads: 60, saving: 40, repeatability: 60, kernels: 60, exports: 60, variants: 40,
-    full_size: 80, processes: 120, openequivariance: 20, suite: 180, compiled: 240,
+    facts: 30, heads: 60, saving: 70, repeatability: 60, kernels: 60, exports: 60, variants: 40,
+    full_size: 80, processes: 120, openequivariance: 400, suite: 180, compiled: 240,
 }  # fmt: skip
 
 
