@@ -10,9 +10,10 @@ from user import ROOT
 from mace_conformance.__main__ import main
 from mace_conformance.detection.plan import Setting, baseline_task, fault_task
 from mace_conformance.detection.record import Caught, Journal, Probe, Stamp, read_journal
-from mace_conformance.detection.rows_record import load_rows, row_detections
+from mace_conformance.detection.rows import Sight, Ticket, fitting, run_rows
+from mace_conformance.detection.rows_record import load_rows, row_sights
 from mace_conformance.detection.run import Runner, failures
-from mace_conformance.detection.seen import detections
+from mace_conformance.detection.seen import seen_by, sights
 from mace_conformance.detection.summary import (
     load_record,
     outdated,
@@ -175,9 +176,13 @@ def test_the_record_counts_goldens_apart_and_names_what_missed():
     assert crooked.threshold.size == 1e-4
     assert (len(golden.laws), golden.missed_by) == (0, (TURNS,))
     assert hidden.missed_by == (TURNS,)
-    assert detections(record, margin=2.0) == {
-        (TURNS, "policy=fp64"): [("crooked", 6e-5, 2.4)],
-        (GOLDEN, "policy=fp64"): [("golden", 1.0, math.inf)],
+    assert sights(record) == {
+        (TURNS, "policy=fp64"): [
+            Sight("crooked", 1e-3, 40.0),
+            Sight("crooked", 1e-4, 4.0),
+            Sight("crooked", 6e-5, 2.4),
+        ],
+        (GOLDEN, "policy=fp64"): [Sight("golden", 1.0, math.inf)],
     }
 
 
@@ -198,18 +203,93 @@ def test_the_summary_is_read_back_as_it_was_written(tmp_path):
 
 def test_the_rows_of_a_journal_become_a_record_of_rows(tmp_path):
     present = tolerances.load(ROOT / "tolerances.toml")
-    stamp = msgspec.structs.replace(STAMP, tolerances_sha256=present.judging_sha256)
-    far, near, endless = (caught("equivariance.turns.forces", r, "policy=fp64")
-                          for r in (40.0, 3.0, None))  # fmt: skip
+    row = (TURNS, "policy=fp64")
+    limit = next(r for r in present.limits if (r.quantity, r.name) == row)
+    stamp = msgspec.structs.replace(STAMP, asking=dict(present.asking))
+    far, near, endless, passed = (
+        caught(ratio=ratio, limit=limit.value) for ratio in (40.0, 3.0, None, 0.5)
+    )
     with Journal(tmp_path, stamp) as journal:
-        for size, found in ((1.0, endless), (1e-2, far), (1e-3, near)):
+        for size, found in ((1.0, endless), (1e-2, far), (1e-3, near), (1e-4, passed)):
             journal.add(Probe(kind="row", fault="blur", size=size, caught=(found,)))
     lines = write_summary(tmp_path, {}, present, tmp_path / "out")
     assert lines[:2] == ["rows seen to fail: 1", "by 2 to 4 times their limit: 1"]
     record = load_rows(tmp_path / "out" / "rows.json")
-    row = ("equivariance.turns.forces", "policy=fp64")
-    assert [*row_detections(record, present.judging)] == [(row, ("blur", 1e-3, 3.0))]
-    assert [*row_detections(record, present.judging | {row[0]: "changed"})] == []
+    assert [*row_sights(record, present)] == [(row, Sight("blur", 1e-3, 3.0))]
+
+
+def test_a_row_seen_to_fail_is_measured_by_the_limit_it_has_now(tmp_path):
+    present = tolerances.load(ROOT / "tolerances.toml")
+    row = (TURNS, "policy=fp64")
+    limit = next(r for r in present.limits if (r.quantity, r.name) == row)
+    for asking, ratios in ((present.asking, [6.0]), ({TURNS: "another floor"}, [])):
+        folder = tmp_path / str(len(ratios))
+        stamp = msgspec.structs.replace(STAMP, asking=dict(asking))
+        with Journal(folder, stamp) as journal:
+            found = caught(ratio=3.0, limit=2 * limit.value)
+            journal.add(Probe(kind="row", fault="blur", size=1e-3, caught=(found,)))
+        write_summary(folder, {}, present, folder)
+        seen = row_sights(load_rows(folder / "rows.json"), present)
+        assert [sight.ratio for _, sight in seen] == ratios
+
+
+class Laws:
+    """Stands for a runner: what a row makes of each fault, as a function of its size."""
+
+    def __init__(self, **ratios):
+        self.ratios, self.runs = ratios, []
+
+    def __call__(self, task):
+        probe = task.probe
+        ratio = self.ratios[probe.fault](probe.size)
+        found = (caught(ratio=ratio, cases=("worst",)),) if ratio else ()
+        self.runs.append((probe.fault, probe.size, task.cases))
+        return msgspec.structs.replace(probe, caught=found)
+
+
+@pytest.mark.parametrize(
+    ("law", "runs"),
+    [
+        (lambda size: size / 1e-13, 3),
+        (lambda size: 0.3 + size / 1e-4, 5),
+        (lambda size: 0.3 / (1 - min(size, 0.99)), 5),
+    ],
+    ids=["linear", "over noise", "towards a limit"],
+)
+def test_a_size_near_the_limit_is_found_in_few_runs(law, runs):
+    window = tolerances.load(ROOT / "tolerances.toml").window
+    ticket = Ticket((TURNS, "policy=fp64"), 1e-6, ("a", "worst"), [planted(size=0.5)], window)
+    laws = Laws(crooked=law)
+    run_rows(laws, [ticket], jobs=2, seconds=60)
+    assert window.margin <= ticket.best.ratio <= window.reach
+    assert len(laws.runs) <= runs
+    assert laws.runs[0][2] == ("a", "worst")
+
+
+def test_a_fault_that_a_row_cannot_see_gives_way_to_the_next_one():
+    window = tolerances.load(ROOT / "tolerances.toml").window
+    faults = [planted("unseen"), planted("crooked", size=1e-2)]
+    ticket = Ticket((TURNS, "policy=fp64"), 1e-6, ("a",), faults, window)
+    laws = Laws(unseen=lambda _: 0.0, crooked=lambda size: size / 1e-2)
+    run_rows(laws, [ticket], jobs=1, seconds=60)
+    assert ticket.best.fault == "crooked"
+    assert {fault for fault, *_ in laws.runs} == {"unseen", "crooked"}
+
+
+def test_a_row_is_tried_first_with_what_came_nearest():
+    faults = [planted("a"), planted("b", graded=False), planted("c"), planted("d")]
+    noticed = {"a": {TURNS}, "b": {TURNS}, "c": {TURNS}}
+    best = Sight("c", 1.0, 9.0)
+    found = fitting((TURNS, ""), faults, noticed, best)
+    assert [fault.name for fault in found] == ["c", "a"]
+
+
+def test_what_the_runs_of_a_search_showed_is_known_when_it_is_resumed():
+    probes = [
+        Probe(kind="row", fault="blur", size=0.1, caught=(caught(ratio=9.0),)),
+        Probe(kind="fault", fault="blur", size=1.0, caught=(caught(ratio=90.0),)),
+    ]
+    assert seen_by(probes) == {(TURNS, "policy=fp64"): [Sight("blur", 0.1, 9.0)]}
 
 
 def test_a_journal_judged_by_other_numbers_gives_no_record(tmp_path):
