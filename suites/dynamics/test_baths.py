@@ -8,6 +8,7 @@ from mace_conformance.instruments.dynamics_baths import (
     pair,
     warm,
 )
+from mace_conformance.instruments.dynamics_survival import survival
 from mace_conformance.laws import quantity
 
 
@@ -67,3 +68,12 @@ def test_volumes_at_two_pressures_are_one_ensemble(case, potential, reference, m
     def pressures():
         low, high = (warm(case, potential, reference, each) for each in (0, SQUEEZE))
         yield from pair(low, high)
+
+
+@quantity("dynamics.survival.bonds")
+def test_molecules_hold_in_a_hot_bath(case, potential, reference, measure):
+    """From room temperature to twice that no bond of the molecules breaks."""
+
+    @measure
+    def replicas():
+        yield from survival(case, potential, reference)
