@@ -28,7 +28,6 @@ DEVICE = os.environ.get("MIXED_DEVICE", "cuda")
 MODEL = os.environ.get("MIXED_MODEL", "off24m")
 LIMIT, WARM, TIMED = 110, 10, 40
 START = time.monotonic()
-COLUMNS = ("event", "us a step", "calls a step")
 
 #: name, policy, narrow format of the radial networks, slope, inductor's options or a word
 VARIANTS: list[tuple[str, str, str | None, float, Any]] = [
@@ -71,7 +70,7 @@ def main() -> None:
         path = OUT / f"mixed-{system}.jsonl"
         for line in path.read_text().splitlines() if path.exists() else []:
             row = json.loads(line)
-            print({name: value for name, value in row.items() if name != "kernels"}, flush=True)
+            sys.stdout.write(f"{ {n: v for n, v in row.items() if n != 'kernels'} }\n")
 
 
 @contextmanager
@@ -80,7 +79,7 @@ def turn() -> Any:
     with (OUT / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         try:
-            yield
+            yield file
         finally:
             import torch
 
@@ -120,7 +119,8 @@ class Bench:
         line = {"system": self.system, "s": round(time.monotonic() - START, 1)} | facts
         with self.path.open("a") as file:
             file.write(json.dumps(line, default=str) + "\n")
-        print(str(line)[:600], flush=True)
+        sys.stdout.write(f"{str(line)[:600]}\n")
+        sys.stdout.flush()
 
     def reference(self) -> None:
         """Forces and time of e3nn in fp64, eager, and the time of cueq in fp64 as a graph."""
@@ -175,7 +175,7 @@ class Bench:
             potential = FusedPotential.of(
                 potential, lambda graph, given: self.aside(inductor, graph, given, way)
             )
-        with turn():
+        with turn() as self.lock:
             step = potential.prepared(self.structure)
             self.move(step)
             with step.ready():
@@ -185,13 +185,12 @@ class Bench:
 
     def aside(self, compiler: Any, graph: Any, given: Any, options: Any) -> Any:
         """Compile while the others may use the GPU."""
-        import torch
-
         self.nodes = len(graph.graph.nodes)
-        before = torch.get_default_dtype()
-        program = compiler(graph, given, **options)
-        torch.set_default_dtype(before)
-        return program
+        fcntl.flock(self.lock, fcntl.LOCK_UN)
+        try:
+            return compiler(graph, given, **options)
+        finally:
+            fcntl.flock(self.lock, fcntl.LOCK_EX)
 
     def tell(self, name: str, step: Any, ms: float, kernels: Any, seconds: float) -> None:
         """The variant's line."""
