@@ -29,23 +29,23 @@ MODEL = os.environ.get("MIXED_MODEL", "off24m")
 LIMIT, WARM, TIMED = 110, 10, 40
 START = time.monotonic()
 
-#: name, policy, narrow format of the radial networks, slope, inductor's options or a word
-VARIANTS: list[tuple[str, str, str | None, float, Any]] = [
-    ("fp32 graph", "fp32", None, 1.0, "graph"),
-    ("fp32 graph frozen", "fp32", None, 1.0, "frozen"),
-    ("tf32+bf16 graph frozen", "tf32", "bfloat16", 1.0, "frozen"),
-    ("tf32+bf16 fused", "tf32", "bfloat16", 1.0, {}),
-    ("tf32+fp16 fused", "tf32", "float16", 256.0, {}),
-    ("fp32 graph frozen sorted", "fp32", None, 1.0, "frozen"),
-    ("tf32+fp16 fused sorted", "tf32", "float16", 256.0, {}),
-    ("fp32 fused", "fp32", None, 1.0, {}),
-    ("bf16-linear+bf16 fused", "bf16-linear", "bfloat16", 1.0, {}),
-    ("tf32+bf16 traced", "tf32", "bfloat16", 1.0, "traced"),
-    ("tf32 fused", "tf32", None, 1.0, {}),
-    ("tf32+fp16 unsloped fused", "tf32", "float16", 1.0, {}),
-    ("fp16-linear+fp16 fused", "fp16-linear", "float16", 256.0, {}),
-    ("bf16-linear+radial fused", "bf16-linear+radial", None, 1.0, {}),
-    ("tf32+bf16 tuned", "tf32", "bfloat16", 1.0, {"max_autotune": True}),
+#: name, policy, format to which the radial networks are narrowed besides, and how it is run:
+#: as a graph with or without gradients of weights, traced only, or with inductor's options
+VARIANTS: list[tuple[str, str, str | None, Any]] = [
+    ("fp32 graph", "fp32", None, "graph"),
+    ("fp32 graph frozen", "fp32", None, "frozen"),
+    ("tf32+fp16-edges graph frozen", "tf32+fp16-edges", None, "frozen"),
+    ("tf32+fp16-edges fused", "tf32+fp16-edges", None, {}),
+    ("tf32+fp16-edges fused sorted", "tf32+fp16-edges", None, {}),
+    ("fp32 fused", "fp32", None, {}),
+    ("fp16-linear+fp16-edges fused", "fp16-linear", "float16", {}),
+    ("tf32 fused", "tf32", None, {}),
+    ("fp32 graph frozen sorted", "fp32", None, "frozen"),
+    ("bf16-linear fused", "bf16-linear", None, {}),
+    ("bf16-linear+radial fused", "bf16-linear+radial", None, {}),
+    ("bf16-linear+bf16-edges fused", "bf16-linear", "bfloat16", {}),
+    ("tf32+fp16-edges traced", "tf32+fp16-edges", None, "traced"),
+    ("tf32+fp16-edges tuned", "tf32+fp16-edges", None, {"max_autotune": True}),
 ]
 
 
@@ -155,13 +155,13 @@ class Bench:
         fresh.policy = named(policy)
         return fresh
 
-    def variant(self, name: str, policy: str, narrow: str | None, slope: float, way: Any) -> None:
+    def variant(self, name: str, policy: str, narrow: str | None, way: Any) -> None:
         """Prepare, capture and time one variant."""
         import torch
 
-        from mace_conformance.bench.prototypes import radial16
         from mace_conformance.subjects.executions import executed
         from mace_conformance.subjects.fused import FusedPotential, inductor, traced_only
+        from mace_conformance.subjects.narrow_radials import narrow_radials
 
         began = time.monotonic()
         with turn():
@@ -169,7 +169,7 @@ class Bench:
         if name.endswith("sorted"):
             potential.graphs = Sorted(potential.graphs)
         if narrow:
-            radial16(potential, getattr(torch, narrow), slope)
+            narrow_radials(potential.module, getattr(torch, narrow))
         if way in ("graph", "frozen"):
             potential.module.requires_grad_(way == "graph")
             potential = executed(potential, "cuda_graph" if DEVICE == "cuda" else "eager")
