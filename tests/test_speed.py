@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from user import ROOT, shell
 
-from mace_conformance.bench.ab import Comparison, Trial, concluded, interpreter
+from mace_conformance.bench.ab import Comparison, Trial, compare, concluded, interpreter, started
 from mace_conformance.bench.ab_trial import tried
 from mace_conformance.bench.cells import cells
 from mace_conformance.bench.claims import findings, page
@@ -139,6 +139,15 @@ def test_two_trees_are_timed_by_turns(tmp_path):
     assert found["forces_apart"] == 0
 
 
+def test_workers_that_are_kept_answer_again():
+    setup = Setup(target="toy", device="cpu", cells=(CELL,), seed=0)
+    trial, tree = Trial(generations=2, pairs=4, allowed=9.0), str(ROOT / "fixtures")
+    with started(tree, tree, (setup, setup), 2) as alive:
+        found = [next(compare(tree, tree, (setup, setup), trial, alive)) for _ in range(2)]
+    assert [each.pairs for each in found] == [8, 8]
+    assert all(worker.process.poll() is not None for pair in alive for worker in pair)
+
+
 def surveyed():
     """A survey of two systems, three profiles and seven sizes, as a GPU would give it."""
     eager = {"fp64/e3nn/eager": 131.0, "fp32/e3nn/eager": 79.0, "fp32/cueq/eager": 47.0}
@@ -244,7 +253,8 @@ def test_the_page_shows_its_pictures(tmp_path):
 def test_a_trial_says_what_was_missed_and_goes_on_where_it_was_cut(tmp_path, monkeypatch):
     asked = []
 
-    def compare(_, __, setups, how):
+    def compare(_, __, setups, how, alive):
+        assert not alive
         slow = setups[0].inject[0] if setups[0].inject else ""
         asked.append((slow, how.pairs, how.seed))
         verdict = "slower" if slow == "slower-by=0.03" else "pass"
