@@ -43,6 +43,8 @@ WAYS = [
     Way("tf32" + RADIAL16, "cueq", "cuda_graph"),
     Way("tf32" + RADIAL16 + NODEWISE, "cueq", "cuda_graph"),
     Way("tf32" + RADIAL16 + NODEWISE, "cueq", "fused"),
+    Way("tf32+fp16-edges", "cueq", "fused"),
+    Way("tf32+fp16-edges" + NODEWISE, "cueq", "fused"),
 ]
 
 
