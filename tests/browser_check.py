@@ -6,6 +6,7 @@ Not collected by the plain `pytest`: without a browser these fail, they are neve
 import shutil
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 from runs import FAILING, KNOWN, PASSING, RUN, measured, write
 from user import ROOT
@@ -24,6 +25,17 @@ HOSTILE = measured(
     message="<b>bold</b>\u2028</script><script>window.hit=1</script>",
     first="products.0, l 1 even, error grew 3e+04 x: layout",
 )
+COURSE = tuple((float(i), 1e-5 * i) for i in range(9))
+MOVED = measured("dynamics.nve.drift", codes=("drift",), trace=COURSE)
+TIMED = [
+    measured("latency.ratio.single", f"water{n}", atoms=n,
+             timing={"median_ms": [n / 10, n / 5], "forces_error": 1e-6})
+    for n in (24, 192)
+]  # fmt: skip
+BLOCKS = (("embedding", 0.0), ("products.0", 1e-3))
+PARTED = measured("precision.policy.forces", verdict="fail", ratio=3.0, blocks=BLOCKS,
+                  first="products.0, l 1 even, error grew 3e+04 x: layout")  # fmt: skip
+EVERYTHING = [PASSING, FAILING, KNOWN, MOVED, PARTED, *TIMED]
 MANY = [measured("equivariance.turns.energy", f"s{i}", ratio=i / 400) for i in range(300)]
 
 
@@ -42,11 +54,11 @@ def visit(browser, tmp_path):
     """Opens a page from disk with the network cut; nothing may be logged or asked for."""
     heard = []
 
-    def visit(measurements, scheme="light", text="", **fields):
+    def visit(measurements, scheme="light", text="", *, checked=False, **fields):
         path = tmp_path / "report é 报告.html"
         run = RUN.__class__(**{name: getattr(RUN, name) for name in RUN.__struct_fields__} | fields)
         path.write_text(text or html_text(run, measurements), encoding="utf-8")
-        context = browser.new_context(color_scheme=scheme, offline=True)
+        context = browser.new_context(color_scheme=scheme, offline=True, bypass_csp=checked)
         page = context.new_page()
         page.on("console", lambda message: heard.append(message.text))
         page.on("pageerror", lambda error: heard.append(str(error)))
@@ -65,8 +77,8 @@ def visit(browser, tmp_path):
 def opened(visit):
     """Opens a page that lies on disk."""
 
-    def opened(path, scheme="light"):
-        page = visit([], scheme, text=path.read_text(encoding="utf-8"))
+    def opened(path, scheme="light", *, checked=False):
+        page = visit([], scheme, text=path.read_text(encoding="utf-8"), checked=checked)
         assert page.locator("h1").count() == 1
         return page
 
@@ -81,7 +93,14 @@ def test_the_first_screen_says_verdict_reasons_and_stack(visit):
     page = visit([PASSING, FAILING, KNOWN], finished="x")
     assert "FAIL" in page.locator("h1").inner_text()
     first = page.locator("#verdict").inner_text()
-    for text in ("1 fail", "3 of 3 planned", "not run: plan", "torch 2.13.0", "A CPU"):
+    for text in (
+        "1 case fails",
+        "3 of 3 planned",
+        "What fails",
+        "not run: plan",
+        "torch 2.13.0",
+        "A CPU",
+    ):
         assert text in first
     assert page.locator("#verdict").bounding_box()["y"] < 200
 
@@ -119,7 +138,10 @@ def test_a_row_opens_by_keyboard_and_shows_its_message_and_command(visit):
     assert page.locator("#rows .open").first.get_attribute("aria-expanded") == "true"
     text = page.locator("#rows .detail").inner_text()
     assert "13.7 x over" in text
-    assert "pytest suites/precision --mace-seed 1 --mace-case slab-off-fp32-cueq" in text
+    assert (
+        "pytest suites/precision --mace-plan gate --mace-seed 1 --mace-case slab-off-fp32-cueq"
+        in text
+    )
     page.keyboard.press("Enter")
     assert page.locator("#rows .detail").count() == 0
     page.keyboard.press("/")
@@ -156,6 +178,57 @@ def test_text_stands_out_in_both_themes(visit, scheme):
     page.click("#theme")
     assert page.locator("html").get_attribute("data-theme") != scheme
     assert least_contrast(page) >= 4.5
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_the_report(visit, scheme):
+    page = visit(EVERYTHING, scheme, checked=True, problems=("one",))
+    page.locator("#rows .open").first.click()
+    for summary in page.locator("details:not([open]) > summary").all():
+        summary.click()
+    for anchor in ("failing", "growth", "drift", "known", "provisional", "speed", "dynamics"):
+        assert page.locator(f"#{anchor}").count() == 1
+    assert violations(page) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_comparison_and_history(opened, tmp_path, scheme):
+    runs = [
+        write(tmp_path / f"r{i}", [PASSING, measured(structure="slab", ratio=0.1 + 2 * i)],
+              id=f"r{i}", started=f"2026-1{i}-01")
+        for i in (0, 1)
+    ]  # fmt: skip
+    pages = [write_pages(compare_runs(*runs), tmp_path / "out")]
+    add_runs(runs, tmp_path / "history.jsonl")
+    pages.append(write_history(tmp_path / "history.jsonl", tmp_path / "out"))
+    for path in pages:
+        assert violations(opened(path, scheme, checked=True)) == []
+
+
+def test_a_quantity_shows_its_cases_by_keyboard(visit):
+    page = visit([PASSING, FAILING, KNOWN])
+    page.locator("#quantities summary").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")  # the table's own scroll bar
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.input_value("#find") == "quantity:precision.forces policy:fp32 backend:cueq"
+    assert page.locator("#count").inner_text() == "2 of 3"
+    assert page.evaluate("document.activeElement.id") == "find"
+
+
+def test_a_mark_shows_the_cases_of_its_cell(visit):
+    page = visit([PASSING, FAILING, KNOWN])
+    page.locator("#limits figure use[data-cell]").first.dispatch_event("click")
+    assert page.input_value("#find").startswith("quantity:precision.")
+    assert page.locator("#count").inner_text() in {"1 of 3", "2 of 3"}
+
+
+def test_an_infinite_value_is_shown_as_one(visit):
+    page = visit([measured(verdict="fail", value=None, ratio=None, message="inf"), *MANY])
+    assert page.locator("#rows tbody tr").first.locator("td.n").all_inner_texts() == [
+        "inf", "4.0e-6", "inf",
+    ]  # fmt: skip
 
 
 def test_every_control_has_a_name_and_every_picture_a_description(visit):
@@ -221,6 +294,12 @@ def test_the_examples_open_in_both_themes(opened, path, scheme):
     assert least_contrast(page) >= 4.5
     page.locator("#rows .open").first.click()
     assert page.locator("#rows .detail").count() == 1
+
+
+def violations(page):
+    """What axe-core finds wrong, by rule."""
+    found = Axe().run(page).response["violations"]
+    return [(each["id"], [node["html"][:120] for node in each["nodes"]]) for each in found]
 
 
 def least_contrast(page):

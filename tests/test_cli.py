@@ -4,16 +4,17 @@ import sys
 
 import pytest
 from runs import FAILING, KNOWN, PASSING, measured, write
-from user import shell
+from user import ROOT, shell
 
 from mace_conformance import doctor
 from mace_conformance.__main__ import main
+from mace_conformance.findings.history import add_runs
 
 COMMANDS = (
     [], ["doctor"], ["report"], ["tolerances"], ["tolerances", "lint"], ["tolerances", "propose"],
     ["known-issues"], ["known-issues", "propose"], ["detect"], ["goldens"], ["compare"],
     ["history"], ["history", "add"], ["history", "show"], ["schema"],
-    ["mixing"],
+    ["mixing"], ["faults"], ["latency"], ["ab"], ["baseline"], ["claims"], ["train"], ["dynamics"],
 )  # fmt: skip
 
 
@@ -48,6 +49,115 @@ def test_bad_input_is_one_paragraph_and_exit_code_2(words, message, capsys):
     text = capsys.readouterr().err
     assert message in text
     assert text.count("\n") == 1
+
+
+# What each command says of a folder or file that is absent, empty or something else.
+READERS = {
+    "report": ["report", "{}"],
+    "compare": ["compare", "{}", "{}"],
+    "history add": ["history", "add", "{}", "--store", "kept.jsonl"],
+    "history show": ["history", "show", "--store", "{}", "--into", "out"],
+    "tolerances propose": ["tolerances", "propose", "{}"],
+    "tolerances lint": ["tolerances", "lint", "--mace-tolerances", "{}"],
+    "known-issues propose": ["known-issues", "propose", "{}"],
+    "detect summary": ["detect", "--summary", "{}", "--into", "out"],
+    "detect rates": ["detect", "--rates", "{}"],
+    "baseline": ["baseline", "{}", "--into", "out"],
+    "claims": ["claims", "{}"],
+    "ab": ["ab", "--baseline", "{}"],
+    "dynamics": ["dynamics", "--report", "--into", "{}"],
+    "train": ["train", "--page", "--out", "{}"],
+}
+JOURNALS = ("records.jsonl", "run.json", "detection.jsonl", "latency.jsonl", "trainings.jsonl",
+            "rows.json", "summary.json")  # fmt: skip
+
+
+@pytest.fixture
+def odd(tmp_path, monkeypatch):
+    """Folders and files that hold no run, by name."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("tolerances.toml", "known_issues.toml"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "empty").mkdir()
+    for folder, text in (("garbage", "\x00 garbage\n"), ("other", '{"schema": 99}\n')):
+        (tmp_path / folder).mkdir()
+        for name in JOURNALS:
+            (tmp_path / folder / name).write_text(text)
+    (tmp_path / "binary").write_bytes(bytes(range(256)))
+    (tmp_path / "text.txt").write_text("hello\n")
+    return tmp_path
+
+
+def refused(capsys, words):
+    """What a command says that refuses: one paragraph, the last line of stderr."""
+    try:
+        code = main(words)
+    except SystemExit as ended:
+        code = ended.code
+    heard = capsys.readouterr()
+    assert code == 2, (words, heard)
+    assert "Traceback" not in heard.err
+    *usage, last = heard.err.splitlines()
+    assert "error: " in last
+    assert not usage or usage[0].startswith("usage: "), heard.err
+    return last
+
+
+@pytest.mark.usefixtures("odd")
+@pytest.mark.parametrize("place", ["nowhere", "empty", "garbage", "other", "text.txt", "binary"])
+@pytest.mark.parametrize("words", READERS.values(), ids=READERS)
+def test_what_holds_no_run_is_refused_by_its_name(capsys, words, place):
+    told = refused(capsys, [word.format(place) for word in words])
+    assert place in told
+
+
+@pytest.mark.usefixtures("odd")
+@pytest.mark.parametrize(
+    "words",
+    [
+        [], ["report"], ["compare", "a"], ["schema"], ["schema", "card"], ["history"],
+        ["tolerances"],
+        ["known-issues"], ["baseline"], ["claims"], ["ab"], ["dynamics"], ["doctor", "x"],
+        ["faults", "x"], ["mixing", "x"], ["goldens", "x"], ["report", "a", "--hurry"],
+        ["detect", "--jobs", "0"], ["detect", "--seeds", "many"], ["detect", "--scope", "all"],
+        ["train", "--seeds", "-1"], ["latency", "--seconds", "soon"], ["ab", "--pairs", "x"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_missing_and_malformed_arguments_are_refused(capsys, words):
+    assert "_count" not in refused(capsys, words)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["detect", "--plan", "gaet"], "did you mean 'gate'?"),
+        (["detect", "--mace-target", "tuy"], "unknown --mace-target 'tuy'"),
+        (["detect", "--mace-target", "toy", "--out", "text.txt"], "text.txt: cannot be written"),
+        (["detect", "--mace-tolerances", "no.toml"], "--mace-tolerances no.toml: no such file"),
+        (["tolerances", "lint", "--mace-target", "no.py:target"], "no.py"),
+        (["goldens", "--model", "nonesuch"], "unknown model 'nonesuch'"),
+        (["latency", "--mace-device", "tpu"], "--mace-device tpu: known are"),
+        (["latency", "--out", "text.txt"], "text.txt"),
+        (["train", "--recipes", "fp31"], "unknown recipe 'fp31'"),
+        (["train", "--device", "tpu"], "tpu: known are"),
+        (["train", "--out", "text.txt"], "text.txt"),
+        (["train", "--data", "a.xyz", "b.xyz"], "a.xyz: there is no such file"),
+        (["dynamics", "--into", "o", "--device", "tpu"], "tpu: known are"),
+        (["dynamics", "--into", "o", "--device", "cpu", "--model", "no"], "unknown model 'no'"),
+        (["ab", "--baseline", "{python}", "--cells", "water"], "--cells water: write structure:"),
+        (["ab", "--baseline", "{python}", "--mace-device", "tpu"], "tpu: known are"),
+        (["ab", "--baseline", "{python}", "--mace-target", "tuy"], "--mace-target tuy"),
+        (["report", "run", "--into", "text.txt"], "text.txt: the reports cannot be written"),
+        (["compare", "run", "run", "--into", "text.txt"], "--into text.txt: cannot be written"),
+        (["history", "add", "run", "--store", "empty"], "--store empty: cannot be written"),
+        (["history", "show", "--store", "kept.jsonl", "--into", "text.txt"], "text.txt"),
+    ],
+    ids=lambda given: " ".join(given) if isinstance(given, list) else "",
+)
+def test_unknown_names_and_places_that_cannot_be_written_are_refused(odd, capsys, words, message):
+    add_runs([write(odd / "run", [PASSING])], odd / "kept.jsonl")
+    assert message in refused(capsys, [word.format(python=sys.executable) for word in words])
 
 
 def test_an_unknown_command_is_refused(capsys):

@@ -38,6 +38,7 @@ def test_what_a_run_writes_keeps_to_the_schema(tmp_path):
     validate(head, "run")
     for line in lines:
         validate(line, "record")
+    assert [line["verdict"] for line in lines] == ["pass", "fail", "known", "error"]
 
 
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: path.parent.name)
@@ -47,6 +48,7 @@ def test_kept_runs_keep_to_the_schema(path):
         _, *lines = file
     for line in lines:
         validate(json.loads(line), "record")
+    assert lines
 
 
 @pytest.mark.parametrize(

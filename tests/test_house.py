@@ -1,6 +1,7 @@
 """The house rules, checked on the source: suites hold laws only, and imports stay lean."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,13 @@ def test_only_the_plug_in_imports_pytest():
         or (isinstance(node, ast.ImportFrom) and node.module == "pytest")
     }
     assert importers == {"plugin.py", "givens.py"}
+
+
+def test_whatever_foreign_code_raises_is_caught_by_that_name_alone():
+    for path in PACKAGE:
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"except (Base)?Exception\b", text), f"{path}: catch errors.FOREIGN"
+        assert not re.search(r"except:", text), path
 
 
 def test_limits_of_quantities_name_a_law_that_lives_in_their_suite():

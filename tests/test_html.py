@@ -1,6 +1,7 @@
 """report.html: self-contained, small, whole for a killed run, and closed to what records hold."""
 
 import json
+import math
 import re
 import time
 from html.parser import HTMLParser
@@ -14,6 +15,7 @@ from mace_conformance.findings.html import MOST_CASES, html_text, write_html
 from mace_conformance.findings.steps import timed_steps
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
+COURSE = ((0.0, 0.0), (1.0, 1e-9), (12.0, None))
 GROWN = "products.0, l 1 even, error grew 3e+04 x: layout"
 
 
@@ -63,7 +65,8 @@ def page(tmp_path):
     ]  # fmt: skip
     blocks = (("embedding", 0.0), ("products.0", 1e-3), ("readouts.0", None))
     error = measured("precision.policy.forces", first=GROWN, blocks=blocks, verdict="fail")
-    folder = write(tmp_path / "run", [PASSING, FAILING, KNOWN, error, *timed])
+    moved = measured("dynamics.nve.drift", trace=COURSE)
+    folder = write(tmp_path / "run", [PASSING, FAILING, KNOWN, error, moved, *timed])
     return write_html(folder).read_text(encoding="utf-8")
 
 
@@ -81,8 +84,22 @@ def test_the_page_shows_what_a_reader_looks_for(page):
         "products.0", "Growth of the error by block",
         "Error of each block, off", "A step by size, eager",
         "A step of water192, 192 atoms: time beside error", "Pairs that the plan covers",
+        "What fails", "total energy from its start, eV/atom", "off-fp32-cueq: inf after 12 fs",
     ):  # fmt: skip
         assert text in page, text
+
+
+def test_failures_stand_in_the_order_of_their_ratios(tmp_path):
+    found = [measured(structure=f"s{i}", verdict="fail", ratio=10.0**i) for i in (2, 9, 5)]
+    text = write_html(write(tmp_path / "run", found)).read_text(encoding="utf-8")
+    assert Page(text).column("ratio") == [1e9, 1e5, 1e2]
+
+
+def test_what_passes_closest_to_its_limit_is_seen_first(tmp_path):
+    near = measured(structure="near", ratio=0.98)
+    text = write_html(write(tmp_path / "run", [PASSING, near])).read_text(encoding="utf-8")
+    assert "Closest to their limits" in text
+    assert text.index("near-off-fp32-cueq") < text.index("How far from the limits")
 
 
 def test_a_doubled_cell_and_the_case_itself_are_two_sizes():
@@ -99,10 +116,10 @@ def test_sections_without_content_are_left_out(tmp_path):
 
 def test_the_table_holds_every_case_and_its_command(page):
     found = Page(page)
-    assert len(found.column("verdict")) == 7
+    assert len(found.column("verdict")) == 8
     assert found.column("message")[found.column("structure").index("slab")] == FAILING.message
     again = found.data["columns"][-1]["pattern"]
-    assert again == "pytest suites/{suite} --mace-seed 1 --mace-case {case}"
+    assert again == "pytest suites/{suite} --mace-plan gate --mace-seed 1 --mace-case {case}"
 
 
 @pytest.mark.parametrize("field", ["where", "first", "message", "reference", "known_issue"])
@@ -138,7 +155,8 @@ def test_infinite_and_missing_numbers_have_a_place(tmp_path):
     ]
     text = write_html(write(tmp_path / "run", odd)).read_text()
     assert "nan" not in re.findall(r'[xy]="([^"]*)"', text)
-    assert Page(text).column("ratio").count(None) == 3
+    assert Page(text).column("ratio").count(None) == 2
+    assert Page(text).column("ratio").count(math.inf) == 1
 
 
 def test_a_plan_of_a_thousand_cases_stays_under_a_megabyte():

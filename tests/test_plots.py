@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from mace_conformance.findings.plots import GUTTER, Axis, bands, ratio_axis, span_axis
+from mace_conformance.findings.plots import GUTTER, Axis, bands, ratio_axis, span_axis, time_axis
 
 
 def test_decades_are_equally_wide_and_the_rest_lies_in_gutters():
@@ -40,6 +40,17 @@ def test_a_ratio_axis_always_shows_the_limit_and_the_window(ratios):
     places = [start for start, _, _ in bands(axis, (2.0, 16.0))]
     assert places == sorted(places)
     assert axis.start <= places[0] < places[-1] == axis.place(1.0)
+
+
+@pytest.mark.parametrize(
+    ("last", "texts"),
+    [(12.0, ["0", "2", "4", "6", "8", "10", "12"]), (24.0, ["0", "5", "10", "15", "20", "25"]),
+     (0.0, [f"{i / 10:g}" for i in range(11)])],
+)  # fmt: skip
+def test_time_runs_evenly_from_zero_to_a_round_number(last, texts):
+    axis = time_axis([0.0, last, math.inf], 100.0, 300.0)
+    assert [text for _, text in axis.ticks] == texts
+    assert axis.place(axis.high / 2) == 200
 
 
 def test_values_that_are_not_positive_do_not_stretch_an_axis():

@@ -120,7 +120,7 @@ def test_wrong_forces_are_no_speed(apart):
 
 
 def test_a_baseline_that_is_no_tree_is_refused_in_one_line(tmp_path):
-    with pytest.raises(ConformanceError, match="neither a folder with packages nor a Python"):
+    with pytest.raises(ConformanceError, match="neither a folder that holds packages nor"):
         interpreter(str(tmp_path / "nothing"))
     with pytest.raises(ConformanceError, match="structure:model:policy"):
         cells(["water8"], "toy", "cpu")
