@@ -160,7 +160,7 @@ def test_a_dimers_fused_convolution_is_not_summed_twice():
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_vectors_of_another_coupling_convention(pair, number):
+def test_one_coupling_by_another_convention(pair, number):
     name = f"interactions.{number}.conv_tp"
     irreps = str(block(pair[1], name).irreps_out)
     with planted(altered(block(pair[0], name), mirrored(irreps))):
