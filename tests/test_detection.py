@@ -1,6 +1,7 @@
 """Detection: resumable, honest about what fails anyway, and its committed record up to date."""
 
 import math
+from dataclasses import dataclass
 
 import msgspec
 import pytest
@@ -8,7 +9,7 @@ from runs import PASSING, measured
 from user import ROOT
 
 from mace_conformance.__main__ import main
-from mace_conformance.detection.plan import Setting, baseline_task, fault_task
+from mace_conformance.detection.plan import Setting, baseline_tasks, fault_task
 from mace_conformance.detection.record import Caught, Journal, Probe, Stamp, read_journal
 from mace_conformance.detection.rows import Sight, Ticket, fitting, run_rows
 from mace_conformance.detection.rows_record import load_rows, row_sights
@@ -17,12 +18,14 @@ from mace_conformance.detection.seen import seen_by, sights
 from mace_conformance.detection.summary import (
     load_record,
     outdated,
+    recorded,
     summarise,
     write_summary,
 )
 from mace_conformance.detection.thresholds import search
 from mace_conformance.errors import ConformanceError
 from mace_conformance.promises import tolerances
+from mace_conformance.promises.terms import Limit
 from mace_conformance.subjects.faults import FAULTS
 from mace_conformance.subjects.faults.catalogue import Fault
 
@@ -47,7 +50,6 @@ STAMP = Stamp(
 )
 TURNS = "equivariance.turns.forces"
 GOLDEN = "goldens.forces"
-JUDGING = {TURNS: "ab", GOLDEN: "cd"}
 KNOWN = [TURNS, "equivariance.turns.energy", "precision.path.work", GOLDEN]
 
 
@@ -61,23 +63,86 @@ def caught(quantity=TURNS, ratio=3.0, row="policy=fp64", **fields):
 
 
 def test_every_fault_has_a_record_by_the_present_tolerances():
-    judging = tolerances.load(ROOT / "tolerances.toml").judging
-    current = set()
-    for record in map(load_record, RECORDS):
-        current |= {fault.name for fault in record.faults} - {*outdated(record, FAULTS, judging)}
+    present = tolerances.load(ROOT / "tolerances.toml")
+    current = recorded(ROOT / "reports" / "detection", FAULTS, present)
     missing = {name for name, fault in FAULTS.items() if fault.target == "mace"} - current
     assert not AWAITED & current, "recorded: strike them out of AWAITED"
     missing -= AWAITED
     assert not missing, f"{', '.join(sorted(missing))}: {RENEW}"
 
 
-def test_a_record_is_outdated_by_its_own_quantities_alone():
+@dataclass
+class File:
+    """Stands for a file of tolerances whose quantities have one row each, with a limit."""
+
+    limits_: dict
+    asking: dict
+
+    @property
+    def judging(self):
+        return {name: f"{limit} {self.asking[name]}" for name, limit in self.limits_.items()}
+
+    @property
+    def rows(self):
+        return {q: (Limit(quantity=q, policy=("fp64",), max=limit, source="budget"),)
+                for q, limit in self.limits_.items()}  # fmt: skip
+
+    @property
+    def limits(self):
+        return [row for rows in self.rows.values() for row in rows]
+
+
+ASKING = {TURNS: "floor", GOLDEN: "floor", "precision.path.work": "floor"}
+LIMITS = {TURNS: 1e-6, GOLDEN: 1e-6, "precision.path.work": 1e-6}
+
+
+def made_by(file, faults, **fields):
+    stamp = msgspec.structs.replace(STAMP, asking=dict(file.asking))
+    probes = [
+        Probe(
+            kind="fault",
+            fault=name,
+            size=1.0,
+            judged=9,
+            caught=(caught(fault.breaks[0], **fields),),
+        )
+        for name, fault in faults.items()
+    ]
+    return summarise(stamp, probes, faults, file.judging)
+
+
+@pytest.mark.parametrize(
+    ("limits", "asking", "old"),
+    [
+        ({}, {}, []),
+        ({"precision.path.work": 1e-3}, {}, []),
+        ({GOLDEN: 2e-6}, {}, []),
+        ({GOLDEN: 4e-6}, {}, ["golden"]),
+        ({}, {GOLDEN: "another floor"}, ["golden"]),
+    ],
+)
+def test_a_record_is_outdated_by_its_own_quantities_alone(limits, asking, old):
     faults = {"crooked": planted(), "golden": planted("golden", breaks=(GOLDEN,))}
-    probes = [Probe(kind="fault", fault=name, size=1.0) for name in faults]
-    record = summarise(STAMP, probes, faults, JUDGING)
-    assert outdated(record, faults, JUDGING | {"precision.path.work": "new"}) == []
-    assert outdated(record, faults, JUDGING | {GOLDEN: "new"}) == ["golden"]
-    assert outdated(record, {"golden": faults["golden"]}, JUDGING) == ["crooked"]
+    record = made_by(File(LIMITS, ASKING), faults, ratio=3.0, limit=1e-6)
+    now = File(LIMITS | limits, ASKING | asking)
+    assert outdated(record, faults, now) == old
+    assert outdated(record, {"golden": faults["golden"]}, now) == ["crooked", *old]
+
+
+def test_a_fault_that_had_nothing_to_judge_is_in_no_record():
+    faults = {"crooked": planted(), "elsewhere": planted("elsewhere")}
+    probes = [Probe(kind="fault", fault=name, size=1.0, judged=9 * (name == "crooked"))
+              for name in faults]  # fmt: skip
+    record = summarise(STAMP, probes, faults, File(LIMITS, ASKING).judging)
+    assert [fault.name for fault in record.faults] == ["crooked"]
+
+
+def test_what_a_record_saw_is_measured_by_the_limits_of_today():
+    faults = {"crooked": planted()}
+    for limit, ratios in ((1e-6, [1.5]), (None, [])):
+        record = made_by(File(LIMITS, ASKING), faults, ratio=3.0, limit=limit)
+        seen = sights(record, File(LIMITS | {TURNS: 2e-6}, ASKING))
+        assert [each.ratio for each in seen.get((TURNS, "policy=fp64"), [])] == ratios
 
 
 @pytest.mark.parametrize(
@@ -93,7 +158,9 @@ def test_a_scope_narrows_a_run_to_what_may_notice(tmp_path, scope, quantities):
     setting = Setting(tmp_path, scope=scope)
     task = fault_task(planted(), setting, KNOWN)
     assert task.quantities == quantities
-    assert baseline_task([task]).quantities == quantities
+    bases = [base.quantities for base in baseline_tasks([task])]
+    assert sorted(name for names in bases for name in names) == sorted(quantities)
+    assert all(len({name.partition(".")[0] for name in names}) <= 1 for names in bases)
     words = task.command(setting, tmp_path)
     assert words[words.index("--mace-inject") + 1] == "crooked=0.001"
     assert words.count("--mace-quantity") == len(quantities)
@@ -163,20 +230,23 @@ def test_the_record_counts_goldens_apart_and_names_what_missed():
         "hidden": planted("hidden"),
     }
     probes = [
-        Probe(kind="fault", fault="crooked", size=1e-3, caught=(caught(ratio=40.0),)),
-        Probe(kind="threshold", fault="crooked", size=1e-4, caught=(caught(ratio=4.0),)),
-        Probe(kind="threshold", fault="crooked", size=1e-5),
-        Probe(kind="margin", fault="crooked", size=6e-5, caught=(caught(ratio=2.4),)),
-        Probe(kind="fault", fault="golden", size=1.0, caught=(caught(GOLDEN, ratio=None),)),
-        Probe(kind="fault", fault="hidden", size=1.0),
+        Probe(kind="fault", fault="crooked", size=1e-3, judged=9, caught=(caught(ratio=40.0),)),
+        Probe(kind="threshold", fault="crooked", size=1e-4, judged=9, caught=(caught(ratio=4.0),)),
+        Probe(kind="threshold", fault="crooked", size=1e-5, judged=9),
+        Probe(kind="margin", fault="crooked", size=6e-5, judged=9, caught=(caught(ratio=2.4),)),
+        Probe(
+            kind="fault", fault="golden", size=1.0, judged=9, caught=(caught(GOLDEN, ratio=None),)
+        ),
+        Probe(kind="fault", fault="hidden", size=1.0, judged=9),
         Probe(kind="clean", seed=0),
     ]
-    record = summarise(STAMP, probes, faults, JUDGING)
+    file = File(LIMITS, ASKING)
+    record = summarise(STAMP, probes, faults, file.judging)
     crooked, golden, hidden = record.faults
     assert crooked.threshold.size == 1e-4
     assert (len(golden.laws), golden.missed_by) == (0, (TURNS,))
     assert hidden.missed_by == (TURNS,)
-    assert sights(record) == {
+    assert sights(record, file) == {
         (TURNS, "policy=fp64"): [
             Sight("crooked", 1e-3, 40.0),
             Sight("crooked", 1e-4, 4.0),
@@ -190,7 +260,7 @@ def test_the_summary_is_read_back_as_it_was_written(tmp_path):
     present = tolerances.load(ROOT / "tolerances.toml")
     stamp = msgspec.structs.replace(STAMP, tolerances_sha256=present.judging_sha256)
     with Journal(tmp_path, stamp) as journal:
-        journal.add(Probe(kind="fault", fault="crooked", size=1e-3))
+        journal.add(Probe(kind="fault", fault="crooked", size=1e-3, judged=9))
     faults = {"crooked": planted()}
     lines = write_summary(tmp_path, faults, present, tmp_path / "out")
     written = load_record(tmp_path / "out" / "detection.json")
