@@ -96,3 +96,31 @@ def test_every_fault_is_expected_by_a_quantity():
     known = tolerances.load(ROOT / "tolerances.toml").quantities
     for name in ("reference_energies_lost", "heads_reversed", "cutoff_rounded", "block_left"):
         assert set(getattr(faults, name).breaks) <= set(known)
+
+
+def test_copies_keep_the_forward_that_mace_puts_on_a_fused_convolution():
+    """On CUDA mace's convolution is cuEquivariance's polynomial with another forward."""
+    import cuequivariance as cue
+    import cuequivariance_torch as cuet
+    from mace.modules import wrapper_ops
+
+    irreps, edges = (cue.Irreps("O3", text) for text in ("4x0e+4x1o", "0e+1o"))
+    product = cue.descriptors.channelwise_tensor_product(irreps, edges, irreps)
+    polynomial = product.flatten_coefficient_modes().squeeze_modes().polynomial
+    convolution = cuet.SegmentedPolynomial(polynomial, method="naive", math_dtype=torch.float64)
+    convolution.m.buffer_num_segments = [polynomial.inputs[0].num_segments]
+    convolution.m.operand_extent = 4
+    box = torch.nn.Sequential(torch.nn.Linear(1, 1), wrapper_ops.with_cueq_conv_fusion(convolution))
+    again = copied(box)[1]
+    assert again.forward.__self__ is again
+    assert vars(again).keys() == vars(convolution).keys()
+    torch.manual_seed(0)
+    edge_index = torch.randint(0, 5, (2, 9))
+    nodes, attributes, weights = (
+        torch.randn(*shape, dtype=torch.float64)
+        for shape in ((5, 16), (9, 4), (9, convolution.weight_numel))
+    )
+    found, expected = (
+        each(nodes, attributes, weights, edge_index) for each in (again, convolution)
+    )
+    assert torch.equal(found, expected)

@@ -35,7 +35,7 @@ RENEW = (
 # steps need the plan qualify there, and slower-by the trial of `ab`.
 AWAITED = {
     "never-recorded", "host-reads", "accelerated-again", "convolution-unfused", "slower-by",
-    "graph-broken", "sizes-static", "backward-lost", "compiled-forces-scaled",
+    "graph-broken", "sizes-static", "backward-lost", "compiled-forces-scaled", "convolution-naive",
 }  # fmt: skip
 STAMP = Stamp(
     suite_version="0.1.0",

@@ -108,3 +108,24 @@ def test_what_a_recording_does_not_take_in_shows(eager, replayed, monkeypatch, n
     for structure in others:
         found, expected = (each.evaluate([structure])[0]["forces"] for each in (replayed, eager))
         assert rms(found, expected).relative(0.05) > 1e-6
+
+
+def test_a_compiled_calculator_answers_for_every_size(monkeypatch):
+    """The compiler is left out: what is tried is the calculator's own preparation and padding."""
+    import torch
+
+    from mace_conformance.instruments.replays import SIZES, sizes
+
+    monkeypatch.setattr(torch, "compile", lambda module, **_: module)
+    target = MaceTarget()
+    words = ("residual", "Default", "fp32", "e3nn", "cpu")
+    asked, plain = target.potential(*words, "calculator"), target.potential(*words)
+    given = [*sizes(some("water8"))]
+    assert len(given) == len(SIZES)
+    for found, structure in zip(asked.evaluate(given), given, strict=True):
+        expected = plain.evaluate([structure])[0]
+        for name in ("forces", "stress", "node_energy"):
+            error = np.abs(found[name].values - expected[name].values).max()
+            assert error < 1e-4 * max(np.abs(expected[name].values).max(), 1e-3)
+    assert asked.path.calculator.pad_num_edges > 0
+    assert asked.counts() == {"graphs": 0, "breaks": 0}

@@ -1,6 +1,7 @@
 """Trained models: what is saved comes back, variants agree, damaged files are refused clearly."""
 
 import hashlib
+import shutil
 import tarfile
 
 import msgspec
@@ -16,7 +17,7 @@ from mace_conformance.data.models.making.jobs import asked, planned
 from mace_conformance.data.models.making.shapes import ISOLATED, SHAPES, Course, spec_of, trial
 from mace_conformance.data.models.making.ship import ship
 from mace_conformance.data.models.making.sources import SOURCES
-from mace_conformance.data.models.making.training import RAMP, Trainer
+from mace_conformance.data.models.making.training import RAMP, WEIGHTS, Trainer
 from mace_conformance.errors import ConformanceError
 from mace_conformance.subjects import trained, trained_specs
 from mace_conformance.subjects.building import construct
@@ -91,6 +92,16 @@ def test_variants_share_the_weights(shipped):
         assert np.allclose(first[name], plain[name], rtol=1e-6, atol=1e-7), name
     scaled = trained_specs.SECOND_SCALE * plain["forces"]
     assert np.allclose(second["forces"], scaled, rtol=1e-5, atol=1e-7)
+
+
+def test_another_model_joins_those_that_are_shipped(shipped, tmp_path):
+    folder, _ = shipped
+    shutil.copytree(folder, tmp_path / "both")
+    with tarfile.open(tmp_path / "models.tar", "w") as archive:
+        for suffix in ("json", "safetensors"):
+            archive.add(folder / f"water.{suffix}", f"organic.{suffix}")
+    ship(tmp_path / "models.tar", ["organic"], tmp_path / "both")
+    assert list(trained_specs.manifest(tmp_path / "both")) == ["water", "organic"]
 
 
 def test_nothing_is_shipped_without_a_manifest(tmp_path):
@@ -219,4 +230,5 @@ def test_the_learning_rate_grows_then_falls_and_stage_two_begins_when_told():
     assert rates[0] == 0.0
     assert rates[1] < rates[2]
     assert rates[2] > rates[3] > rates[4] > rates[5] > 0.0
-    assert energies == [1.0, 1.0, 1.0, 1.0, 1000.0, 1000.0]
+    first, second = WEIGHTS["energy"]
+    assert energies == [first] * 4 + [second] * 2

@@ -15,6 +15,7 @@ from mace_conformance.subjects.structures import Structure
 from mace_conformance.training import claim, study
 from mace_conformance.training.dataset import write_toy
 from mace_conformance.training.recipes import RECIPES, recipe
+from mace_conformance.training.structure import distance
 
 PROPERTIES = ("energy", "forces", "stress", "virials")
 
@@ -142,6 +143,23 @@ def test_a_page_names_each_recipe_and_what_failed(tmp_path):
     assert "| bf16-weights | 3 | 9.61 +- 0.01 |" in text
     assert "confirmed" in text
     assert "fp16-weights, seed 1: the errors are not finite" in text
+
+
+def test_a_page_compares_structures_with_those_of_the_same_seed_in_fp64(tmp_path):
+    rows = []
+    for name, moved in (("fp64", 0), ("fp32", 2), ("bf16-weights", 20)):
+        for seed in range(3):
+            counts = {"1-8": [100 - moved - seed, moved + seed]}
+            rows.append(
+                row(name, seed, 7.5 + 0.01 * seed, 0.001) | {"structure": {"pairs": counts}}
+            )
+    rows.append(row("fp16-weights", 0, 9.0, 0.001) | {"structure": {"error": "it exploded"}})
+    written(tmp_path, rows)
+    text = "\n".join(claim.page(tmp_path))
+    assert "| fp32 | 3 | 7.51 +- 0.01 | 1 +- 0 | 2 +- " in text
+    assert "fp16-weights, seed 0: it exploded" in text
+    assert distance({"pairs": {"1-8": [3, 0]}}, {"pairs": {"1-8": [0, 1]}}) == 1
+    assert distance({"pairs": {"1-8": [3, 6]}}, {"pairs": {"1-8": [1, 2]}}) == 0
 
 
 def planned(tmp_path, **changes):

@@ -7,6 +7,7 @@ from mace_conformance.instruments.conversion import (
     lost_on_return,
     skipped,
     unrepeated,
+    without_call,
     without_kernel,
 )
 from mace_conformance.laws import quantity
@@ -18,7 +19,7 @@ def test_a_model_comes_back_to_the_bit(case, potential, sibling, measure):
 
     @measure
     def differences():
-        yield lost_on_return(potential, sibling)
+        yield lost_on_return(potential, sibling, case.backend)
 
 
 @quantity("backends.conversion.carried")
@@ -45,7 +46,7 @@ def test_two_conversions_agree(case, potential, sibling, measure):
 
     @measure
     def errors():
-        yield from unrepeated(potential, sibling, case.structure)
+        yield from unrepeated(potential, sibling, case.structure, case.backend)
 
 
 @quantity("backends.conversion.saved")
@@ -63,7 +64,16 @@ def test_the_promised_kernels_are_there(case, potential, measure):
 
     @measure
     def blocks():
-        yield without_kernel(potential)
+        yield without_kernel(potential, case.backend)
+
+
+@quantity("backends.audit.dispatch")
+def test_the_promised_kernels_are_called(case, potential, measure):
+    """Every block that the backend has a kernel for calls it when the model is evaluated."""
+
+    @measure
+    def blocks():
+        yield without_call(potential, case.structure, case.backend)
 
 
 @quantity("backends.conversion.accepted", "backends.conversion.unknown")
