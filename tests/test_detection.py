@@ -1,6 +1,7 @@
 """Detection: resumable, honest about what fails anyway, and its committed record up to date."""
 
 import math
+from dataclasses import dataclass
 
 import msgspec
 import pytest
@@ -8,20 +9,23 @@ from runs import PASSING, measured
 from user import ROOT
 
 from mace_conformance.__main__ import main
-from mace_conformance.detection.plan import Setting, baseline_task, fault_task
+from mace_conformance.detection.plan import Setting, baseline_tasks, fault_task
 from mace_conformance.detection.record import Caught, Journal, Probe, Stamp, read_journal
-from mace_conformance.detection.rows_record import load_rows, row_detections
+from mace_conformance.detection.rows import Sight, Ticket, fitting, run_rows
+from mace_conformance.detection.rows_record import load_rows, row_sights
 from mace_conformance.detection.run import Runner, failures
-from mace_conformance.detection.seen import detections
+from mace_conformance.detection.seen import seen_by, sights
 from mace_conformance.detection.summary import (
     load_record,
     outdated,
+    recorded,
     summarise,
     write_summary,
 )
 from mace_conformance.detection.thresholds import search
 from mace_conformance.errors import ConformanceError
 from mace_conformance.promises import tolerances
+from mace_conformance.promises.terms import Limit
 from mace_conformance.subjects.faults import FAULTS
 from mace_conformance.subjects.faults.catalogue import Fault
 
@@ -46,7 +50,6 @@ STAMP = Stamp(
 )
 TURNS = "equivariance.turns.forces"
 GOLDEN = "goldens.forces"
-JUDGING = {TURNS: "ab", GOLDEN: "cd"}
 KNOWN = [TURNS, "equivariance.turns.energy", "precision.path.work", GOLDEN]
 
 
@@ -60,23 +63,86 @@ def caught(quantity=TURNS, ratio=3.0, row="policy=fp64", **fields):
 
 
 def test_every_fault_has_a_record_by_the_present_tolerances():
-    judging = tolerances.load(ROOT / "tolerances.toml").judging
-    current = set()
-    for record in map(load_record, RECORDS):
-        current |= {fault.name for fault in record.faults} - {*outdated(record, FAULTS, judging)}
+    present = tolerances.load(ROOT / "tolerances.toml")
+    current = recorded(ROOT / "reports" / "detection", FAULTS, present)
     missing = {name for name, fault in FAULTS.items() if fault.target == "mace"} - current
     assert not AWAITED & current, "recorded: strike them out of AWAITED"
     missing -= AWAITED
     assert not missing, f"{', '.join(sorted(missing))}: {RENEW}"
 
 
-def test_a_record_is_outdated_by_its_own_quantities_alone():
+@dataclass
+class File:
+    """Stands for a file of tolerances whose quantities have one row each, with a limit."""
+
+    limits_: dict
+    asking: dict
+
+    @property
+    def judging(self):
+        return {name: f"{limit} {self.asking[name]}" for name, limit in self.limits_.items()}
+
+    @property
+    def rows(self):
+        return {q: (Limit(quantity=q, policy=("fp64",), max=limit, source="budget"),)
+                for q, limit in self.limits_.items()}  # fmt: skip
+
+    @property
+    def limits(self):
+        return [row for rows in self.rows.values() for row in rows]
+
+
+ASKING = {TURNS: "floor", GOLDEN: "floor", "precision.path.work": "floor"}
+LIMITS = {TURNS: 1e-6, GOLDEN: 1e-6, "precision.path.work": 1e-6}
+
+
+def made_by(file, faults, **fields):
+    stamp = msgspec.structs.replace(STAMP, asking=dict(file.asking))
+    probes = [
+        Probe(
+            kind="fault",
+            fault=name,
+            size=1.0,
+            judged=9,
+            caught=(caught(fault.breaks[0], **fields),),
+        )
+        for name, fault in faults.items()
+    ]
+    return summarise(stamp, probes, faults, file.judging)
+
+
+@pytest.mark.parametrize(
+    ("limits", "asking", "old"),
+    [
+        ({}, {}, []),
+        ({"precision.path.work": 1e-3}, {}, []),
+        ({GOLDEN: 2e-6}, {}, []),
+        ({GOLDEN: 4e-6}, {}, ["golden"]),
+        ({}, {GOLDEN: "another floor"}, ["golden"]),
+    ],
+)
+def test_a_record_is_outdated_by_its_own_quantities_alone(limits, asking, old):
     faults = {"crooked": planted(), "golden": planted("golden", breaks=(GOLDEN,))}
-    probes = [Probe(kind="fault", fault=name, size=1.0) for name in faults]
-    record = summarise(STAMP, probes, faults, JUDGING)
-    assert outdated(record, faults, JUDGING | {"precision.path.work": "new"}) == []
-    assert outdated(record, faults, JUDGING | {GOLDEN: "new"}) == ["golden"]
-    assert outdated(record, {"golden": faults["golden"]}, JUDGING) == ["crooked"]
+    record = made_by(File(LIMITS, ASKING), faults, ratio=3.0, limit=1e-6)
+    now = File(LIMITS | limits, ASKING | asking)
+    assert outdated(record, faults, now) == old
+    assert outdated(record, {"golden": faults["golden"]}, now) == ["crooked", *old]
+
+
+def test_a_fault_that_had_nothing_to_judge_is_in_no_record():
+    faults = {"crooked": planted(), "elsewhere": planted("elsewhere")}
+    probes = [Probe(kind="fault", fault=name, size=1.0, judged=9 * (name == "crooked"))
+              for name in faults]  # fmt: skip
+    record = summarise(STAMP, probes, faults, File(LIMITS, ASKING).judging)
+    assert [fault.name for fault in record.faults] == ["crooked"]
+
+
+def test_what_a_record_saw_is_measured_by_the_limits_of_today():
+    faults = {"crooked": planted()}
+    for limit, ratios in ((1e-6, [1.5]), (None, [])):
+        record = made_by(File(LIMITS, ASKING), faults, ratio=3.0, limit=limit)
+        seen = sights(record, File(LIMITS | {TURNS: 2e-6}, ASKING))
+        assert [each.ratio for each in seen.get((TURNS, "policy=fp64"), [])] == ratios
 
 
 @pytest.mark.parametrize(
@@ -92,7 +158,9 @@ def test_a_scope_narrows_a_run_to_what_may_notice(tmp_path, scope, quantities):
     setting = Setting(tmp_path, scope=scope)
     task = fault_task(planted(), setting, KNOWN)
     assert task.quantities == quantities
-    assert baseline_task([task]).quantities == quantities
+    bases = [base.quantities for base in baseline_tasks([task])]
+    assert sorted(name for names in bases for name in names) == sorted(quantities)
+    assert all(len({name.partition(".")[0] for name in names}) <= 1 for names in bases)
     words = task.command(setting, tmp_path)
     assert words[words.index("--mace-inject") + 1] == "crooked=0.001"
     assert words.count("--mace-quantity") == len(quantities)
@@ -162,22 +230,29 @@ def test_the_record_counts_goldens_apart_and_names_what_missed():
         "hidden": planted("hidden"),
     }
     probes = [
-        Probe(kind="fault", fault="crooked", size=1e-3, caught=(caught(ratio=40.0),)),
-        Probe(kind="threshold", fault="crooked", size=1e-4, caught=(caught(ratio=4.0),)),
-        Probe(kind="threshold", fault="crooked", size=1e-5),
-        Probe(kind="margin", fault="crooked", size=6e-5, caught=(caught(ratio=2.4),)),
-        Probe(kind="fault", fault="golden", size=1.0, caught=(caught(GOLDEN, ratio=None),)),
-        Probe(kind="fault", fault="hidden", size=1.0),
+        Probe(kind="fault", fault="crooked", size=1e-3, judged=9, caught=(caught(ratio=40.0),)),
+        Probe(kind="threshold", fault="crooked", size=1e-4, judged=9, caught=(caught(ratio=4.0),)),
+        Probe(kind="threshold", fault="crooked", size=1e-5, judged=9),
+        Probe(kind="margin", fault="crooked", size=6e-5, judged=9, caught=(caught(ratio=2.4),)),
+        Probe(
+            kind="fault", fault="golden", size=1.0, judged=9, caught=(caught(GOLDEN, ratio=None),)
+        ),
+        Probe(kind="fault", fault="hidden", size=1.0, judged=9),
         Probe(kind="clean", seed=0),
     ]
-    record = summarise(STAMP, probes, faults, JUDGING)
+    file = File(LIMITS, ASKING)
+    record = summarise(STAMP, probes, faults, file.judging)
     crooked, golden, hidden = record.faults
     assert crooked.threshold.size == 1e-4
     assert (len(golden.laws), golden.missed_by) == (0, (TURNS,))
     assert hidden.missed_by == (TURNS,)
-    assert detections(record, margin=2.0) == {
-        (TURNS, "policy=fp64"): [("crooked", 6e-5, 2.4)],
-        (GOLDEN, "policy=fp64"): [("golden", 1.0, math.inf)],
+    assert sights(record, file) == {
+        (TURNS, "policy=fp64"): [
+            Sight("crooked", 1e-3, 40.0),
+            Sight("crooked", 1e-4, 4.0),
+            Sight("crooked", 6e-5, 2.4),
+        ],
+        (GOLDEN, "policy=fp64"): [Sight("golden", 1.0, math.inf)],
     }
 
 
@@ -185,7 +260,7 @@ def test_the_summary_is_read_back_as_it_was_written(tmp_path):
     present = tolerances.load(ROOT / "tolerances.toml")
     stamp = msgspec.structs.replace(STAMP, tolerances_sha256=present.judging_sha256)
     with Journal(tmp_path, stamp) as journal:
-        journal.add(Probe(kind="fault", fault="crooked", size=1e-3))
+        journal.add(Probe(kind="fault", fault="crooked", size=1e-3, judged=9))
     faults = {"crooked": planted()}
     lines = write_summary(tmp_path, faults, present, tmp_path / "out")
     written = load_record(tmp_path / "out" / "detection.json")
@@ -198,18 +273,93 @@ def test_the_summary_is_read_back_as_it_was_written(tmp_path):
 
 def test_the_rows_of_a_journal_become_a_record_of_rows(tmp_path):
     present = tolerances.load(ROOT / "tolerances.toml")
-    stamp = msgspec.structs.replace(STAMP, tolerances_sha256=present.judging_sha256)
-    far, near, endless = (caught("equivariance.turns.forces", r, "policy=fp64")
-                          for r in (40.0, 3.0, None))  # fmt: skip
+    row = (TURNS, "policy=fp64")
+    limit = next(r for r in present.limits if (r.quantity, r.name) == row)
+    stamp = msgspec.structs.replace(STAMP, asking=dict(present.asking))
+    far, near, endless, passed = (
+        caught(ratio=ratio, limit=limit.value) for ratio in (40.0, 3.0, None, 0.5)
+    )
     with Journal(tmp_path, stamp) as journal:
-        for size, found in ((1.0, endless), (1e-2, far), (1e-3, near)):
+        for size, found in ((1.0, endless), (1e-2, far), (1e-3, near), (1e-4, passed)):
             journal.add(Probe(kind="row", fault="blur", size=size, caught=(found,)))
     lines = write_summary(tmp_path, {}, present, tmp_path / "out")
     assert lines[:2] == ["rows seen to fail: 1", "by 2 to 4 times their limit: 1"]
     record = load_rows(tmp_path / "out" / "rows.json")
-    row = ("equivariance.turns.forces", "policy=fp64")
-    assert [*row_detections(record, present.judging)] == [(row, ("blur", 1e-3, 3.0))]
-    assert [*row_detections(record, present.judging | {row[0]: "changed"})] == []
+    assert [*row_sights(record, present)] == [(row, Sight("blur", 1e-3, 3.0))]
+
+
+def test_a_row_seen_to_fail_is_measured_by_the_limit_it_has_now(tmp_path):
+    present = tolerances.load(ROOT / "tolerances.toml")
+    row = (TURNS, "policy=fp64")
+    limit = next(r for r in present.limits if (r.quantity, r.name) == row)
+    for asking, ratios in ((present.asking, [6.0]), ({TURNS: "another floor"}, [])):
+        folder = tmp_path / str(len(ratios))
+        stamp = msgspec.structs.replace(STAMP, asking=dict(asking))
+        with Journal(folder, stamp) as journal:
+            found = caught(ratio=3.0, limit=2 * limit.value)
+            journal.add(Probe(kind="row", fault="blur", size=1e-3, caught=(found,)))
+        write_summary(folder, {}, present, folder)
+        seen = row_sights(load_rows(folder / "rows.json"), present)
+        assert [sight.ratio for _, sight in seen] == ratios
+
+
+class Laws:
+    """Stands for a runner: what a row makes of each fault, as a function of its size."""
+
+    def __init__(self, **ratios):
+        self.ratios, self.runs = ratios, []
+
+    def __call__(self, task):
+        probe = task.probe
+        ratio = self.ratios[probe.fault](probe.size)
+        found = (caught(ratio=ratio, cases=("worst",)),) if ratio else ()
+        self.runs.append((probe.fault, probe.size, task.cases))
+        return msgspec.structs.replace(probe, caught=found)
+
+
+@pytest.mark.parametrize(
+    ("law", "runs"),
+    [
+        (lambda size: size / 1e-13, 3),
+        (lambda size: 0.3 + size / 1e-4, 5),
+        (lambda size: 0.3 / (1 - min(size, 0.99)), 5),
+    ],
+    ids=["linear", "over noise", "towards a limit"],
+)
+def test_a_size_near_the_limit_is_found_in_few_runs(law, runs):
+    window = tolerances.load(ROOT / "tolerances.toml").window
+    ticket = Ticket((TURNS, "policy=fp64"), 1e-6, ("a", "worst"), [planted(size=0.5)], window)
+    laws = Laws(crooked=law)
+    run_rows(laws, [ticket], jobs=2, seconds=60)
+    assert window.margin <= ticket.best.ratio <= window.reach
+    assert len(laws.runs) <= runs
+    assert laws.runs[0][2] == ("a", "worst")
+
+
+def test_a_fault_that_a_row_cannot_see_gives_way_to_the_next_one():
+    window = tolerances.load(ROOT / "tolerances.toml").window
+    faults = [planted("unseen"), planted("crooked", size=1e-2)]
+    ticket = Ticket((TURNS, "policy=fp64"), 1e-6, ("a",), faults, window)
+    laws = Laws(unseen=lambda _: 0.0, crooked=lambda size: size / 1e-2)
+    run_rows(laws, [ticket], jobs=1, seconds=60)
+    assert ticket.best.fault == "crooked"
+    assert {fault for fault, *_ in laws.runs} == {"unseen", "crooked"}
+
+
+def test_a_row_is_tried_first_with_what_came_nearest():
+    faults = [planted("a"), planted("b", graded=False), planted("c"), planted("d")]
+    noticed = {"a": {TURNS}, "b": {TURNS}, "c": {TURNS}}
+    best = Sight("c", 1.0, 9.0)
+    found = fitting((TURNS, ""), faults, noticed, best)
+    assert [fault.name for fault in found] == ["c", "a"]
+
+
+def test_what_the_runs_of_a_search_showed_is_known_when_it_is_resumed():
+    probes = [
+        Probe(kind="row", fault="blur", size=0.1, caught=(caught(ratio=9.0),)),
+        Probe(kind="fault", fault="blur", size=1.0, caught=(caught(ratio=90.0),)),
+    ]
+    assert seen_by(probes) == {(TURNS, "policy=fp64"): [Sight("blur", 0.1, 9.0)]}
 
 
 def test_a_journal_judged_by_other_numbers_gives_no_record(tmp_path):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 from promise_example import EXAMPLE, FORCES, MEASURED, ROW, SPEED, Cell, Edit, load_edited
 
 from mace_conformance.promises.lint import Finding, lint
+from mace_conformance.promises.terms import EXACT
 from mace_conformance.promises.tolerances import load
 
 FAULTS = {
@@ -243,3 +246,20 @@ def test_detections_between_margin_and_reach_are_sound() -> None:
 def test_detections_out_of_range(records: list[tuple[str, float, float]], text: str) -> None:
     found = lint(load(EXAMPLE), PLANNED, FAULTS, {**DETECTED, SHARP: records})
     assert only(found) == Finding("error", 72, f"{FORCES}: {text}")
+
+
+def test_a_size_that_hardly_passes_says_nothing_against_one_that_does() -> None:
+    records = [("layout-swap", 0.1, 1.2), ("layout-swap", 0.3, 3.0), ("layout-swap", 1.0, 40.0)]
+    named = [*records, ("tf32-leak", 0.5, 2.5), ("fallback", 1.0, 1.1)]
+    assert lint(load(EXAMPLE), PLANNED, FAULTS, {**DETECTED, SHARP: named}) == [PROVISIONAL]
+
+
+def test_a_row_that_asks_for_zero_may_be_caught_grossly() -> None:
+    tolerances = load(EXAMPLE)
+    row = next(row for row in tolerances.limits if (row.quantity, row.name) == SHARP)
+    assert not row.exact
+    exact = msgspec.structs.replace(row, max=EXACT, measured=None, source="derived", why="exact")
+    limits = tuple(exact if each is row else each for each in tolerances.limits)
+    records = [("layout-swap", 1.0, 1e28), ("tf32-leak", 0.5, 1e30)]
+    found = lint(replace(tolerances, limits=limits), PLANNED, FAULTS, {**DETECTED, SHARP: records})
+    assert found == [PROVISIONAL]

@@ -12,6 +12,9 @@ from mace_conformance.subjects import structures
 from mace_conformance.subjects.faults.backends import (
     altered,
     halved,
+    lastless,
+    mirrored,
+    misdirected,
     misled,
     relaid,
     scaled,
@@ -154,3 +157,30 @@ def test_a_dimers_fused_convolution_is_not_summed_twice():
         found += steps
     unfused, fused = (step.output.values for step in found)
     assert unfused.tolist() == fused.tolist() == [[3.0, 5.0], [1.0, 2.0]]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_one_coupling_by_another_convention(pair, number):
+    name = f"interactions.{number}.conv_tp"
+    irreps = str(block(pair[1], name).irreps_out)
+    with planted(altered(block(pair[0], name), mirrored(irreps))):
+        place, _ = verdict(pair)
+    assert place == name
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_last_edge_left_out(pair, number):
+    name = f"interactions.{number}.conv_tp"
+    with planted(misdirected(block(pair[0], name), 2, lastless)):
+        place, _ = verdict(pair)
+    assert place.removeprefix("into ") == name
+
+
+def test_another_head_at_the_last_readout():
+    target = MaceTarget()
+    words = ("density-heads2", "pbe", "fp64")
+    heads = [Subject(target.potential(*words, way, "cpu"), way) for way in ("cueq", "e3nn")]
+    readout = block(heads[0], "readouts.1")
+    with planted(misdirected(readout, 1, lambda index: (index + 1) % 2)):
+        place, _ = verdict(heads)
+    assert place.removeprefix("into ").startswith("readouts.1")

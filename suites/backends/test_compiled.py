@@ -48,6 +48,8 @@ def test_a_compiled_calculator_gives_the_energy_of_its_model(case, potential, ea
     "backends.compiled.calculator.forces",
     "backends.compiled.calculator.stress",
     "backends.compiled.calculator.node_energy",
+    "backends.compiled.prepared.forces",
+    "backends.compiled.prepared.stress",
 )
 def test_a_compiled_calculator_gives_what_its_model_does(case, potential, eager, measure):
     """Asked about structures of several sizes, which it pads, such a calculator is its model."""

@@ -3,6 +3,7 @@
 from mace_conformance.instruments.acceptance import changed_by_conversion
 from mace_conformance.instruments.conversion import (
     changed_by_saving,
+    changed_by_wheels,
     lost_facts,
     lost_on_return,
     skipped,
@@ -56,6 +57,15 @@ def test_a_converted_model_survives_saving(case, potential, measure):
     @measure
     def errors():
         yield changed_by_saving(potential, case.structure)
+
+
+@quantity("backends.conversion.wheels")
+def test_state_does_not_depend_on_what_is_installed(case, potential, measure):
+    """Built or converted, a model has the same state with and without the optional wheels."""
+
+    @measure
+    def names():
+        yield changed_by_wheels(potential)
 
 
 @quantity("backends.audit.kernels")

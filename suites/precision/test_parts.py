@@ -5,7 +5,11 @@ from mace_conformance.instruments.parts import atoms_apart, reference_energy, su
 from mace_conformance.laws import quantity
 
 
-@quantity("precision.parts.energy", "precision.parts.unscaled.energy")
+@quantity(
+    "precision.parts.energy",
+    "precision.parts.unscaled.energy",
+    "precision.parts.dipolar.energy",
+)
 def test_node_energies_add_up_to_the_energy(case, potential, measure):
     """The energy of a system is the sum of the energies of its atoms."""
 
