@@ -42,6 +42,34 @@ def test_every_script_of_the_action_is_there_and_can_be_run():
     assert all(os.access(ROOT / script, os.X_OK) for script in SCRIPTS)
 
 
+def valid(kind, path):
+    """Whether a file keeps to the schema of GitHub's own that check-jsonschema carries."""
+    done = subprocess.run(
+        [sys.executable, "-m", "check_jsonschema", "--builtin-schema",
+         f"vendor.github-{kind}", path],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_action_keeps_to_githubs_schema(tmp_path):
+    assert valid("actions", ROOT / "action.yml")[0], valid("actions", ROOT / "action.yml")[1]
+    odd = tmp_path / "action.yml"
+    odd.write_text(TEXT.replace("using: composite", "using: compost"))
+    assert not valid("actions", odd)[0]
+
+
+def test_the_five_lines_of_the_walk_through_are_a_workflow_with_known_inputs(tmp_path):
+    lines = re.search(r"```yaml\n(.*?)```", (ROOT / "docs" / "forks.md").read_text(), re.DOTALL)[1]
+    path = tmp_path / "workflow.yml"
+    path.write_text("on: [pull_request]\njobs:\n  judge:\n    runs-on: x\n    steps:\n" + lines)
+    found, text = valid("workflows", path)
+    assert found, text
+    given = set(re.findall(r"^ {10}(\w+):", lines, re.MULTILINE))
+    assert given <= set(re.findall(r"^ {2}(\w+):$", TEXT, re.MULTILINE))
+    assert len(lines.splitlines()) == 5
+
+
 def test_every_variable_that_the_scripts_read_is_given():
     read = {name for script in SCRIPTS
             for name in re.findall(r"MACE_[A-Z]+", (ROOT / script).read_text())}  # fmt: skip
@@ -55,6 +83,7 @@ def test_a_pass_writes_the_summary_and_the_verdict(installed):
     assert done.returncode in (0, 10), done.stdout + done.stderr
     summary = (installed / "GITHUB_STEP_SUMMARY").read_text()
     assert summary.startswith("# toy 1: ")
+    assert summary.count("# toy 1: ") == 1
     assert re.fullmatch(r"verdict=(PASS|UNJUDGED)\n", (installed / "GITHUB_OUTPUT").read_text())
 
 

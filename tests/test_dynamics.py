@@ -1,6 +1,6 @@
 """Integrators, ensembles and statistics on systems whose answers are known, and bad input."""
 
-import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,11 +8,17 @@ import pytest
 from mace_conformance.errors import ConformanceError
 from mace_conformance.instruments import dynamics, dynamics_statistics
 from mace_conformance.instruments.dynamics import BOLTZMANN, Batched, Exploded, Fields, State
-from mace_conformance.instruments.dynamics_campaign import Campaign, Plan, demand_subjects
+from mace_conformance.instruments.dynamics_campaign import run_apart, run_here
 from mace_conformance.instruments.dynamics_controls import Scaled
 from mace_conformance.instruments.dynamics_ensembles import BAR, Bath, langevin, volumes
-from mace_conformance.instruments.dynamics_findings import page, rows
+from mace_conformance.instruments.dynamics_findings import rows
+from mace_conformance.instruments.dynamics_journal import notes
 from mace_conformance.instruments.dynamics_legs import Leg, Setting, read_checkpoint
+from mace_conformance.instruments.dynamics_observables import bonds, broken
+from mace_conformance.instruments.dynamics_page import page
+from mace_conformance.instruments.dynamics_plan import Plan, demand_known, demand_subjects
+from mace_conformance.instruments.dynamics_records import write
+from mace_conformance.instruments.dynamics_systems import SOLVATED, system
 from mace_conformance.subjects import structures
 from mace_conformance.subjects.targets import Subject, load_target
 from mace_conformance.subjects.toy import ToyPotential
@@ -206,7 +212,8 @@ def test_an_explosion_is_one_message_with_its_step_and_keeps_what_came_before(tm
         ("nvt", {"friction": 0.1}, "the thermostat has temperature = None"),
         ("nvt", {"temperature": -1.0, "friction": 0.1}, "temperature = -1.0: give a positive"),
         ("npt", {"temperature": 300.0, "friction": 0.1}, "the barostat has pressure = None"),
-        ("nph", {"temperature": 300.0}, "unknown ensemble 'nph': nve, nvt, npt"),
+        ("survival", {"temperature": 300.0, "friction": 0.1}, "the thermostat has hottest = None"),
+        ("nph", {"temperature": 300.0}, "unknown ensemble 'nph': nve, nvt, npt, survival"),
     ],
 )
 def test_what_an_ensemble_lacks_is_said_before_it_runs(tmp_path, ensemble, bath, said):
@@ -227,42 +234,121 @@ def test_a_checkpoint_that_cannot_be_read_is_one_message(tmp_path):
     assert read_checkpoint(path)[1]["steps"] == 4
 
 
+def small(**changes):
+    words = {
+        "target": "toy", "model": "pair", "structure": "rocksalt", "replicas": 4, "device": "cpu",
+        "subjects": ("fp64-e3nn", "fp32-e3nn"), "seconds": 60, "settle": 5, "steps": 48,
+        "stride": 4,
+    }  # fmt: skip
+    return Plan(**(words | changes))
+
+
 def test_a_campaign_runs_every_leg_and_its_page_compares_them(tmp_path):
-    plan = Plan(model="pair", structure=structures.load("rocksalt"),
-                subjects=("fp64-e3nn", "fp32-e3nn"), replicas=4, folder=tmp_path, device="cpu",
-                seconds=60, settle=5, steps=24)  # fmt: skip
-    Campaign(plan, load_target("toy"), hushed).run()
-    notes = json.loads((tmp_path / "legs.json").read_text())
-    assert {note["verdict"] for note in notes} == {"ran"}
+    assert run_here(small(), tmp_path, load_target("toy"), hushed)
+    assert {note["verdict"] for note in notes(tmp_path)} == {"ran"}
     found = {(row.leg, row.observable): row for row in rows(tmp_path)}
     strong = found["force-scale.nve", "coupling"]
     assert strong.difference == pytest.approx(-1e-3, rel=0.05)
     assert strong.verdict == "fail"
     assert found["fp32-e3nn.nve", "coupling"].verdict != "fail"
     assert abs(found["fp32-e3nn.nve", "coupling"].difference) < 2e-4
-    assert "memory over half the path" in "\n".join(page(tmp_path))
+    text = "\n".join(page(write(tmp_path)))
+    assert "| force-scale | yes | force-scale.nve coupling" in text
+    assert "## Errors along a path of the reference" in text
+    assert {"fp64-e3nn.survival", "fp32-e3nn.npt"} <= {row.leg for row in rows(tmp_path)}
+
+
+def test_a_campaign_goes_on_where_it_was(tmp_path):
+    plan = small(controls=(), ensembles=("nvt",), steps=8)
+    run_here(plan, tmp_path, load_target("toy"), hushed)
+    run_here(replace(plan, steps=12), tmp_path, load_target("toy"), hushed)
+    assert [note["steps"] for note in notes(tmp_path)] == [8, 8, 12, 12]
+    (tmp_path / "fp64-e3nn.nvt.npz").write_bytes(b"PK")
+    with pytest.raises(ConformanceError, match=r"fp64-e3nn\.nvt\.npz is no checkpoint"):
+        run_here(plan, tmp_path, load_target("toy"), hushed)
+
+
+def test_subjects_run_side_by_side_and_what_is_killed_is_kept(tmp_path):
+    plan = small(
+        controls=("hot-thermostat",), ensembles=("nve", "npt"), seconds=12, steps=10**9, settle=2
+    )
+    assert run_apart(plan, tmp_path, hushed)
+    legs = {note["leg"] for note in notes(tmp_path)}
+    assert {"fp64-e3nn.nve", "fp32-e3nn.npt", "hot-thermostat.nvt"} <= legs
+    assert write(tmp_path)["shadow"][0]["subject"] == "fp32-e3nn"
 
 
 def test_a_subject_that_breaks_is_noted_and_the_others_run(tmp_path):
     class Target(type(load_target("toy"))):
         def potential(self, model, head, policy, backend, device):
-            if policy == "fp32":
+            if policy == "fp16-linear":
                 message = "no kernel image is available"
                 raise RuntimeError(message)
             return super().potential(model, head, policy, backend, device)
 
-    plan = Plan(model="pair", structure=structures.load("rocksalt"),
-                subjects=("fp64-e3nn", "fp32-e3nn"), replicas=3, folder=tmp_path, device="cpu",
-                seconds=60, settle=5, steps=4, controls=())  # fmt: skip
-    Campaign(plan, Target(), hushed).run()
-    notes = json.loads((tmp_path / "legs.json").read_text())
-    assert notes[-1]["verdict"] == "error"
-    assert "no kernel image" in notes[-1]["problem"]
+    plan = small(subjects=("fp64-e3nn", "fp32-e3nn", "fp16-linear-e3nn"), controls=(), steps=8)
+    assert not run_here(plan, tmp_path, Target(), hushed)
+    failed = [note for note in notes(tmp_path) if note["verdict"] == "error"]
+    assert [note["leg"] for note in failed] == ["fp16-linear-e3nn"]
+    assert "no kernel image" in "\n".join(page(write(tmp_path)))
+
+
+def test_an_explosion_ends_its_leg_alone_and_is_recorded_with_its_step(tmp_path):
+    class Broken(ToyPotential):
+        calls = 0
+
+        def evaluate(self, some):
+            Broken.calls += 1
+            found = super().evaluate(some)
+            if Broken.calls > 400:
+                return [type(out)({"energy": out["energy"].values * np.nan, "forces": out["forces"].values}) for out in found]  # noqa: E501  # fmt: skip
+            return found
+
+    class Target(type(load_target("toy"))):
+        def potential(self, model, head, policy, backend, device):
+            if policy == "fp16-linear":
+                return Broken()
+            return super().potential(model, head, policy, backend, device)
+
+    plan = small(subjects=("fp64-e3nn", "fp32-e3nn", "fp16-linear-e3nn"), controls=(), steps=600,
+                 ensembles=("nvt",), replicas=1)  # fmt: skip
+    assert not run_here(plan, tmp_path, Target(), hushed)
+    last = list(notes(tmp_path))[-1]
+    assert last["verdict"] == "error"
+    assert (
+        f"exploded at step {last['steps'] + 1}: a value of energy of replica 0" in last["problem"]
+    )
+
+
+def test_replicas_may_have_temperatures_of_their_own():
+    bath = Bath(temperature=100.0, hottest=400.0, friction=0.05)
+    heat, _ = kept_warm(harmonic, bath, 600)
+    means = heat[100:].mean(axis=0)
+    low, high = means[:6].mean(), means[-6:].mean()
+    assert low == pytest.approx(132.6, rel=0.2)
+    assert high == pytest.approx(367.4, rel=0.2)
+
+
+def test_a_bond_counts_as_broken_once_it_is_long():
+    structure = system(SOLVATED)
+    known = bonds(structure)
+    waters = (len(structure) - 22) // 3
+    assert len(known[0]) == 2 * waters + 21
+    positions = structure.positions[None].copy()
+    cells = structure.cell[None]
+    fields = Fields(np.zeros(1), np.zeros_like(positions))
+    masses = dynamics.masses_of(structure)
+    state = State(positions, 0 * positions, cells, masses, fields)
+    assert broken(state, known)["broken"] == [0]
+    positions[0, -1] += [0.0, 1.5, 0.0]
+    assert broken(state, known)["broken"] == [1]
 
 
 def test_subjects_are_checked_before_anything_runs():
     with pytest.raises(ConformanceError, match="write POLICY-BACKEND"):
         demand_subjects(["fp23-e3nn"], load_target("toy"))
+    with pytest.raises(ConformanceError, match="known are nve, nvt"):
+        demand_known("--ensembles", ["nph"], ("nve", "nvt"))
     assert demand_subjects(["fp32-e3nn"], load_target("toy")) == ("fp64-e3nn", "fp32-e3nn")
 
 

@@ -17,7 +17,7 @@ def eager():
 
 @pytest.fixture
 def replayed(eager):
-    from mace_conformance.subjects.executions import GraphPotential, called
+    from mace_conformance.subjects.recordings import GraphPotential, called
 
     words = (eager.module, eager.graphs, eager.policy, eager.layout, eager.layers)
     return GraphPotential(*words).playing(called)

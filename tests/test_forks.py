@@ -11,7 +11,8 @@ import pytest
 import sample_fork
 from user import ROOT, Done
 
-pytest.importorskip("mace")
+if importlib.util.find_spec("mace") is None:  # looked for only: importing it takes seconds
+    pytest.skip("mace is not installed", allow_module_level=True)
 
 LAWS = ("equivariance.turns.forces", "smoothness.cutoff.forces", "goldens.energy")
 NARROW = ("--mace-plan", "smoke", "--mace-structure", "ethanol,ethanol-boxed")
@@ -27,17 +28,22 @@ for path, irreps in zip(sys.argv[1::2], sys.argv[2::2]):
 """
 
 
-def judge(folder, place, *words, python=sys.executable, laws=LAWS):
-    """The command as a fork's maintainer types it, with the fork's folder on the path."""
+def begin(folder, place, *words, python=sys.executable, laws=LAWS):
+    """The command as a fork's maintainer types it, begun with the fork's folder on the path."""
     quantities = [word for name in laws for word in ("--mace-quantity", name)]
     suites = sorted({f"suites/{name.split('.')[0]}" for name in laws})
-    done = subprocess.run(
+    process = subprocess.Popen(
         [python, "-m", "pytest", *suites, "--benchmark-only", "-p", "no:cacheprovider",
          "--mace-report", str(folder), *words, *quantities],
-        capture_output=True, text=True, check=False, cwd=ROOT,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
         env=os.environ | sample_fork.environment(place, ROOT),
     )  # fmt: skip
-    return Done(done.returncode, done.stdout + done.stderr, folder)
+
+    def ended():
+        text = process.communicate()[0]
+        return Done(process.returncode, text, folder)
+
+    return ended
 
 
 @pytest.fixture(scope="module")
@@ -69,12 +75,36 @@ def checkpoints(renamed, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def judged(interpreter, checkpoints, tmp_path_factory):
-    """The renamed fork and a checkpoint of it, judged by the other interpreter."""
-    folder = tmp_path_factory.mktemp("judged") / "run"
-    words = ("--mace-target", "mace:acme_mace", "--mace-backend", "e3nn", *NARROW)
+def broken(tmp_path_factory):
+    """A fork installed as mace with a fault, and its judgement, which runs beside the others."""
+    folder = tmp_path_factory.mktemp("broken")
+    place = sample_fork.make(folder / "fork", sample_fork.BROKEN, "mace")
+    words = ("--mace-model", "residual", "--mace-backend", "e3nn", *NARROW)
+    return place, begin(folder / "run", place, *words, laws=LAWS[1:])
+
+
+@pytest.fixture(scope="module")
+def runs(broken, renamed, interpreter, checkpoints, tmp_path_factory):
+    """The renamed fork with a checkpoint in the other interpreter, and scalars alone."""
+    folder = tmp_path_factory.mktemp("judged")
+    named = ("--mace-target", "mace:acme_mace")
     models = ("--mace-model", f"residual,{checkpoints[0]}")
-    return judge(folder, Path(folder), *words, *models, python=interpreter)
+    judged = begin(
+        folder / "run", folder, *named, "--mace-backend", "e3nn", *NARROW, *models,
+        python=interpreter,
+    )  # fmt: skip
+    layouts = begin(
+        folder / "layouts", renamed, *named, "--mace-plan", "qualify",
+        "--mace-structure", "ethanol-boxed", "--mace-policy", "fp64",
+        "--mace-backend", "cueq", "--mace-model", str(checkpoints[1]),
+        laws=["backends.mixing.bare.linear"],
+    )  # fmt: skip
+    return {"judged": judged(), "layouts": layouts(), "broken": broken[1]()}
+
+
+@pytest.fixture(scope="module")
+def judged(runs):
+    return runs["judged"]
 
 
 def test_a_renamed_fork_is_judged_without_stock_mace(judged):
@@ -93,22 +123,15 @@ def test_a_checkpoint_is_judged_and_said_to_be_a_pickle(judged):
     assert "my.model is a pickle: loading it runs whatever code is in it" in judged.text
 
 
-def test_a_fork_installed_as_mace_with_a_fault_fails(tmp_path):
-    place = sample_fork.make(tmp_path / "fork", sample_fork.BROKEN, "mace")
-    words = ("--mace-model", "residual", "--mace-backend", "e3nn", *NARROW)
-    done = judge(tmp_path / "run", place, *words, laws=LAWS[1:])
+def test_a_fork_installed_as_mace_with_a_fault_fails(broken, runs):
+    done = runs["broken"]
     assert done.code == 1, done.text[-3000:]
     assert {m.case.quantity for m in done.measurements if m.verdict == "fail"} == set(LAWS[1:])
-    assert done.run.target["path"] == str(place / "mace")
+    assert done.run.target["path"] == str(broken[0] / "mace")
 
 
-def test_layouts_are_not_certified_on_scalars_alone(renamed, checkpoints, tmp_path):
-    done = judge(
-        tmp_path / "run", renamed, "--mace-target", "mace:acme_mace", "--mace-plan", "qualify",
-        "--mace-structure", "ethanol-boxed", "--mace-policy", "fp64",
-        "--mace-backend", "cueq", "--mace-model", str(checkpoints[1]),
-        laws=["backends.mixing.bare.linear"],
-    )  # fmt: skip
+def test_layouts_are_not_certified_on_scalars_alone(runs):
+    done = runs["layouts"]
     assert done.code == 1, done.text[-3000:]
     (message,) = {m.message for m in done.measurements}
     assert "its hidden irreps 8x0e are scalars" in message
@@ -116,7 +139,7 @@ def test_layouts_are_not_certified_on_scalars_alone(renamed, checkpoints, tmp_pa
 
 
 def test_a_missing_package_is_refused_in_a_sentence(tmp_path):
-    done = judge(tmp_path / "run", tmp_path, "--mace-target", "mace:nowhere", laws=LAWS[:1])
+    done = begin(tmp_path / "run", tmp_path, "--mace-target", "mace:nowhere", laws=LAWS[:1])()
     assert done.code == 4
     assert "the target 'nowhere' is not installed" in done.text
     assert "Traceback" not in done.text

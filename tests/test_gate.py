@@ -12,8 +12,11 @@ from user import ROOT, conformance, shell
 
 from mace_conformance.findings.records import read_run
 
-BUSY = 4
+BUSY = 2
 """How much slower a processor is that other processes share, at worst."""
+
+HEAVY = {"torch", "mace", "e3nn", "ase", "scipy", "matplotlib", "hypothesis"}
+"""Packages without which cases are drawn."""
 
 
 @pytest.fixture(scope="module")
@@ -141,3 +144,13 @@ def test_collection_is_short_and_leaves_no_folder(tmp_path):
     assert done.code == 0, done.text
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < BUSY * 2
     assert not (tmp_path / "run").exists()
+
+
+def test_collection_imports_nothing_heavy(tmp_path):
+    code = (
+        "import sys, pytest; pytest.main(['suites/', '--collect-only', '-q']); "
+        f"print(*sorted({HEAVY} & set(sys.modules)))"
+    )
+    done = shell(tmp_path / "run", sys.executable, "-c", code)
+    assert done.code == 0, done.text
+    assert "tests collected" in done.text.strip().splitlines()[-1], "a heavy package is imported"

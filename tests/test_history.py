@@ -72,3 +72,15 @@ def test_the_page_shows_the_course_of_every_quantity(tmp_path):
     assert page.open == page.addresses == []
     assert (page.column("first"), page.column("last"), page.column("factor")) == ([0.1], [0.4], [4])
     assert text.count("<use ") >= 3
+
+
+def test_a_folder_used_again_is_another_run_and_a_planted_fault_is_none(tmp_path):
+    store = tmp_path / "history.jsonl"
+    for day in (1, 2):
+        folder = write(tmp_path / f"{day}" / "report", [PASSING], id="report",
+                       started=f"2026-11-0{day}T00:00:00+00:00")  # fmt: skip
+        assert add_runs([folder], store) == ["report: added"]
+    assert add_runs([folder], store) == ["report: already held"]
+    planted = write(tmp_path / "p", [PASSING], command="pytest suites/ --mace-inject blur")
+    with pytest.raises(ConformanceError, match="had a fault planted"):
+        add_runs([planted], store)

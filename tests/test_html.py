@@ -137,7 +137,7 @@ def test_no_text_of_a_record_becomes_markup(tmp_path, field):
 
 def test_a_killed_run_is_incomplete(tmp_path):
     text = write_html(write(tmp_path / "run", [PASSING], finished=False)).read_text()
-    assert "incomplete, pass so far" in text
+    assert '<span class="verdict unjudged">incomplete, pass so far</span>' in text
     assert "the run was cut short" in text
 
 

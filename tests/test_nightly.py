@@ -6,6 +6,17 @@ import sys
 
 from user import ROOT
 
+from mace_conformance.__main__ import main
+from mace_conformance.detection.record import Caught, Journal, Probe, Stamp
+
+STAMP = Stamp(
+    suite_version="0.1.0",
+    tolerances_sha256="ab" * 32,
+    plan="smoke",
+    target={"name": "toy", "version": "1"},
+    stack={"torch": "2.13.0"},
+)
+
 
 def nightly(folder, **given):
     environment = os.environ | {
@@ -26,3 +37,45 @@ def test_kills_and_false_alarms_are_printed_and_decide(tmp_path):
     assert "| faults | toy 1 |" in table
     assert "| 1 of 1 |" in table
     assert "| 0 of 1 runs |" in table
+
+
+def test_journals_of_other_machines_are_counted_in(tmp_path):
+    first, second = tmp_path / "a" / "clean", tmp_path / "b" / "clean"
+    for folder, seed in ((first, 0), (second, 1)):
+        with Journal(folder, STAMP) as journal:
+            journal.add(Probe(kind="clean", seed=seed, judged=9, seconds=60.0))
+    done = nightly(tmp_path / "night", NIGHTLY_PARTS="none", NIGHTLY_WITH=f"{first} {second}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = (tmp_path / "night" / "rates.md").read_text().splitlines()
+    assert [line.split(" | ")[5] for line in lines[2:5]] == [
+        "0 of 1 runs", "0 of 1 runs", "0 of 2 runs",
+    ]  # fmt: skip
+    assert lines[4].startswith("| all | toy 1 |")
+
+
+def test_bad_input_ends_the_night_at_once(tmp_path):
+    done = nightly(tmp_path / "night", NIGHTLY_FAULTS="toy-lang-z")
+    assert done.returncode == 2
+    assert "did you mean 'toy-long-z'?" in done.stderr
+    assert not (tmp_path / "night" / "clean").exists()
+
+
+def test_an_alarm_and_a_fault_that_escapes_fail_the_night(tmp_path, capsys):
+    caught = Caught(quantity="equivariance.turns.forces", verdict="fail", ratio=3.0)
+    golden = Caught(quantity="goldens.forces", verdict="fail", ratio=3.0)
+    clean, faults = tmp_path / "clean", tmp_path / "faults"
+    with Journal(clean, STAMP) as journal:
+        journal.add(Probe(kind="clean", seed=4, caught=(caught,)))
+    with Journal(faults, STAMP) as journal:
+        journal.add(Probe(kind="fault", fault="toy-long-z", size=1.0, caught=(golden,)))
+    assert main(["detect", "--rates", str(clean), str(faults)]) == 1
+    text = capsys.readouterr().out
+    assert "clean: false alarm: seed 4: equivariance.turns.forces" in text
+    assert "toy 1: escaped the laws: toy-long-z" in text
+    assert "faults of toy in the catalogue were tried; not tried" in text
+    with Journal(tmp_path / "more", STAMP) as journal:
+        journal.add(Probe(kind="fault", fault="toy-long-z", size=1.0, caught=(caught,)))
+    folders = [str(faults), str(tmp_path / "more")]
+    assert main(["detect", "--rates", *folders]) == 0  # caught elsewhere, over more of the suite
+    assert main(["detect", "--rates", str(clean), str(clean)]) == 2
+    assert "is named twice" in capsys.readouterr().err

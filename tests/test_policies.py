@@ -56,19 +56,22 @@ def normal(*shape: int, seed: int = 0) -> torch.Tensor:
 def test_the_catalogue_is_what_the_suite_promises():
     assert list(POLICIES) == [
         "fp64", "fp32", "tf32", "bf16-linear", "fp16-linear", "bf16-linear+radial",
-        "fp16-linear+radial", "bf16-autocast", "fp16-accumulate",
+        "fp16-linear+radial", "fp16-edges", "tf32+fp16-edges", "bf16-autocast", "fp16-accumulate",
     ]  # fmt: skip
     assert [name for name, each in POLICIES.items() if each.control] == [
         "bf16-autocast",
         "fp16-accumulate",
     ]
-    assert [name for name, each in POLICIES.items() if "cpu" not in each.devices] == ["tf32"]
+    assert [name for name, each in POLICIES.items() if "cpu" not in each.devices] == [
+        "tf32",
+        "tf32+fp16-edges",
+    ]
 
 
 @pytest.mark.parametrize(
     ("name", "bits"),
     [("fp64", 53), ("fp32", 24), ("tf32", 11), ("fp16-linear", 11), ("fp16-accumulate", 11),
-     ("bf16-linear", 8), ("bf16-linear+radial", 8), ("bf16-autocast", 8)],
+     ("fp16-edges", 11), ("bf16-linear", 8), ("bf16-linear+radial", 8), ("bf16-autocast", 8)],
 )  # fmt: skip
 def test_unit_roundoff_is_that_of_the_coarsest_arithmetic(name, bits):
     assert policy(name).unit_roundoff == 2.0**-bits
@@ -321,7 +324,7 @@ def exact(model, batch):
     return evaluate(prepare(model, policy("fp64")), batch, "fp64")
 
 
-@pytest.mark.parametrize("name", [name for name in POLICIES if name != "tf32"])
+@pytest.mark.parametrize("name", [name for name, each in POLICIES.items() if not each.tf32])
 def test_a_policy_keeps_the_names_and_leaves_the_original(model, name):
     before = {key: value.clone() for key, value in model.state_dict().items()}
     types = [type(each) for each in model.modules()]
@@ -338,7 +341,8 @@ def test_a_policy_keeps_the_names_and_leaves_the_original(model, name):
 @pytest.mark.parametrize(
     ("name", "low_high"),
     [("fp32", (1e-7, 1e-5)), ("bf16-linear", (1e-3, 5e-2)), ("bf16-linear+radial", (1e-3, 5e-2)),
-     ("fp16-linear", (1e-4, 5e-3)), ("fp16-linear+radial", (1e-4, 5e-3)),
+     ("fp16-edges", (1e-4, 5e-3)), ("fp16-linear", (1e-4, 5e-3)),
+     ("fp16-linear+radial", (1e-4, 5e-3)),
      ("fp16-accumulate", (1e-4, 1e-2)), ("bf16-autocast", (1e-3, 1e-1))],
 )  # fmt: skip
 def test_forces_and_gradients_err_as_the_policy_says(model, batch, exact, name, low_high):
@@ -357,7 +361,8 @@ def test_forces_and_gradients_err_as_the_policy_says(model, batch, exact, name, 
 
 
 @pytest.mark.parametrize(
-    ("layout", "name"), [("ir_mul", "bf16-linear+radial"), ("mul_ir", "bf16-linear")]
+    ("layout", "name"),
+    [("ir_mul", "bf16-linear+radial"), ("mul_ir", "bf16-linear"), ("ir_mul", "fp16-edges")],
 )
 def test_backends_agree_far_below_the_error_of_their_policy(model, batch, layout, name):
     pytest.importorskip("cuequivariance_torch")

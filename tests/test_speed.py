@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from user import ROOT, shell
 
-from mace_conformance.bench.ab import Comparison, Trial, concluded, interpreter
+from mace_conformance.bench.ab import Comparison, Trial, compare, concluded, interpreter, started
 from mace_conformance.bench.ab_trial import tried
 from mace_conformance.bench.cells import cells
 from mace_conformance.bench.claims import findings, page
@@ -139,8 +139,17 @@ def test_two_trees_are_timed_by_turns(tmp_path):
     assert found["forces_apart"] == 0
 
 
+def test_workers_that_are_kept_answer_again():
+    setup = Setup(target="toy", device="cpu", cells=(CELL,), seed=0)
+    trial, tree = Trial(generations=2, pairs=4, allowed=9.0), str(ROOT / "fixtures")
+    with started(tree, tree, (setup, setup), 2) as alive:
+        found = [next(compare(tree, tree, (setup, setup), trial, alive)) for _ in range(2)]
+    assert [each.pairs for each in found] == [8, 8]
+    assert all(worker.process.poll() is not None for pair in alive for worker in pair)
+
+
 def surveyed():
-    """A survey of two systems, three profiles and seven sizes, as a GPU would give it."""
+    """A survey of two systems, three profiles, seven sizes, two variants, as a GPU gives it."""
     eager = {"fp64/e3nn/eager": 131.0, "fp32/e3nn/eager": 79.0, "fp32/cueq/eager": 47.0}
     graphs = {"fp32/cueq/cuda_graph": 9.3, "bf16-linear/cueq/cuda_graph": 9.0}
     data = group(eager | graphs)
@@ -157,6 +166,9 @@ def surveyed():
             parts.append(Part(kind="size", name=f"{way} waterx{n}", seconds=1.0, data=sizes))
         full = {"atoms": 9216, "limit": "out of memory"}
         parts.append(Part(kind="size", name=f"{way} water9216", seconds=1.0, data=full))
+    for name, ms in (("full size", 4.0), ("channels=64", 1.0)):
+        row = {"atoms": 192, "ms": {"fp32/cueq/cuda_graph": ms}, "codes": []}
+        parts.append(Part(kind="shape", name=f"{name} water64", seconds=1.0, data=row))
     return [*parts, Part(kind="ceilings", name="before", seconds=1.0, data={"launch_us": 4.0})]
 
 
@@ -170,6 +182,12 @@ def test_sizes_give_lines_a_crossing_and_the_largest_system():
     (crossing,) = said(rows, "the size from which")
     assert crossing.measured == "750 atoms"
     assert said(rows, "the largest system")[0].measured == "3072 atoms fit; 9216 do not"
+
+
+def test_variants_of_the_model_are_compared_with_the_full_size():
+    row = said(findings(evidence(HEADER, surveyed())), "time against l_max")[1]
+    assert row.measured == "1 ms, 0.25 times the full size's"
+    assert row.conditions == "channels=64, water64, 192 atoms, fp32/cueq/cuda_graph"
 
 
 def test_linear_layers_are_judged_alone_and_by_their_share():
@@ -244,7 +262,8 @@ def test_the_page_shows_its_pictures(tmp_path):
 def test_a_trial_says_what_was_missed_and_goes_on_where_it_was_cut(tmp_path, monkeypatch):
     asked = []
 
-    def compare(_, __, setups, how):
+    def compare(_, __, setups, how, alive):
+        assert not alive
         slow = setups[0].inject[0] if setups[0].inject else ""
         asked.append((slow, how.pairs, how.seed))
         verdict = "slower" if slow == "slower-by=0.03" else "pass"

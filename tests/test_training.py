@@ -12,7 +12,7 @@ from mace_conformance.instruments.training_steps import _Adam
 from mace_conformance.subjects.lessons import Labelled, LossRules, StepRules
 from mace_conformance.subjects.outputs import Outputs
 from mace_conformance.subjects.structures import Structure
-from mace_conformance.training import claim, study
+from mace_conformance.training import claim, curves, study
 from mace_conformance.training.dataset import write_toy
 from mace_conformance.training.recipes import RECIPES, recipe
 from mace_conformance.training.structure import distance
@@ -160,6 +160,17 @@ def test_a_page_compares_structures_with_those_of_the_same_seed_in_fp64(tmp_path
     assert "fp16-weights, seed 0: it exploded" in text
     assert distance({"pairs": {"1-8": [3, 0]}}, {"pairs": {"1-8": [0, 1]}}) == 1
     assert distance({"pairs": {"1-8": [3, 6]}}, {"pairs": {"1-8": [1, 2]}}) == 0
+
+
+def test_a_picture_has_a_line_for_each_recipe_that_ended(tmp_path):
+    assert curves.draw(tmp_path) is None
+    points = [{"epoch": float(e), "rel_rmse_f": 50.0 / (e + 1)} for e in range(4)]
+    rows = [row(name, 1, 7.5, 0.001) | {"curve": points} for name in ("fp32", "tf32")]
+    written(tmp_path, rows)
+    text = curves.draw(tmp_path).read_text()
+    assert "fp32" in text
+    assert "tf32" in text
+    assert "fp64" not in text
 
 
 def planned(tmp_path, **changes):

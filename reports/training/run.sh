@@ -14,5 +14,6 @@ copier=$!
 trap 'kill "$copier"; cp -f "$here/trainings.jsonl" "$out/"' EXIT
 python3 -W ignore -m mace_conformance train --out "$here" "$@" > "$out/study.md"
 code=$?
+cp -f "$here/curves.svg" "$out/" 2>/dev/null
 tail -n 3 "$here"/*/output.txt > "$out/last-words.txt"
 exit "$code"

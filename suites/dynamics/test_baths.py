@@ -1,0 +1,79 @@
+"""Replicas in a bath: what theory says of any model, and what fp64 says of this one."""
+
+from mace_conformance.instruments.dynamics_baths import (
+    SQUEEZE,
+    by_theory,
+    kinetic,
+    like,
+    pair,
+    warm,
+)
+from mace_conformance.instruments.dynamics_survival import survival
+from mace_conformance.laws import quantity
+
+
+@quantity("dynamics.nvt.temperature")
+def test_atoms_take_the_temperature_of_their_bath(case, potential, reference, measure):
+    """The mean kinetic energy at constant temperature is what equipartition says."""
+
+    @measure
+    def averages():
+        yield from by_theory(warm(case, potential, reference))
+
+
+@quantity("dynamics.nvt.kinetic")
+def test_kinetic_energies_are_canonical(case, potential, reference, measure):
+    """Kinetic energies are spread as the canonical ensemble has them."""
+
+    @measure
+    def samples():
+        yield from kinetic(warm(case, potential, reference))
+
+
+@quantity("dynamics.nvt.potential")
+def test_the_potential_energy_is_that_of_fp64(case, potential, reference, measure):
+    """The mean potential energy at constant temperature is that of fp64."""
+
+    @measure
+    def averages():
+        run, exact = (warm(case, each, reference) for each in (potential, reference))
+        yield from like(run, exact, "potential", "eV/atom")
+
+
+@quantity("dynamics.nvt.force_variance")
+def test_forces_fluctuate_as_in_fp64(case, potential, reference, measure):
+    """The forces' variance at constant temperature is that of fp64."""
+
+    @measure
+    def averages():
+        run, exact = (warm(case, each, reference) for each in (potential, reference))
+        yield from like(run, exact, "force_variance", "eV^2/angstrom^2")
+
+
+@quantity("dynamics.npt.volume")
+def test_the_density_is_that_of_fp64(case, potential, reference, measure):
+    """The mean volume, and with it the density, at constant pressure is that of fp64."""
+
+    @measure
+    def averages():
+        run, exact = (warm(case, each, reference, 0) for each in (potential, reference))
+        yield from like(run, exact, "volume", "angstrom^3")
+
+
+@quantity("dynamics.npt.pair")
+def test_volumes_at_two_pressures_are_one_ensemble(case, potential, reference, measure):
+    """Volumes at two pressures differ by the Boltzmann factor of the pressure's work."""
+
+    @measure
+    def pressures():
+        low, high = (warm(case, potential, reference, each) for each in (0, SQUEEZE))
+        yield from pair(low, high)
+
+
+@quantity("dynamics.survival.bonds")
+def test_molecules_hold_in_a_hot_bath(case, potential, reference, measure):
+    """From room temperature to twice that no bond of the molecules breaks."""
+
+    @measure
+    def replicas():
+        yield from survival(case, potential, reference)
