@@ -40,7 +40,6 @@ RENEW = (
 AWAITED = {
     "never-recorded", "host-reads", "accelerated-again", "convolution-unfused", "slower-by",
     "graph-broken", "sizes-static", "backward-lost", "compiled-forces-scaled", "convolution-naive",
-    "coupling-convention", "state-by-wheel",
 }  # fmt: skip
 STAMP = Stamp(
     suite_version="0.1.0",
