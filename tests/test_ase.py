@@ -33,19 +33,21 @@ def test_a_sound_calculator_passes_every_law_that_a_black_box_can_have(tmp_path)
     done = conformance(tmp_path / "run", "--mace-target", MORSE, *NARROW)
     assert done.code == 0, done.text[-3000:]
     assert set(done.run.counts) == {"pass"}
-    assert {m.case.suite for m in done.measurements} == {"equivariance", "precision", "smoothness"}
+    suites = {"dynamics", "equivariance", "precision", "smoothness"}
+    assert {m.case.suite for m in done.measurements} - {"latency"} == suites
 
 
 @pytest.mark.parametrize(
-    ("name", "quantity"),
+    ("name", "quantity", "structures"),
     [
-        ("scaled", "precision.difference.forces"),
-        ("cut_lennard_jones", "smoothness.cutoff.forces"),
+        ("scaled", "precision.difference.forces", "ethanol-lone,ethanol-boxed"),
+        ("cut_lennard_jones", "smoothness.cutoff.forces", "ethanol-lone,ethanol-boxed"),
+        ("scaled", "dynamics.nve.excess", "rocksalt"),
     ],
 )
-def test_a_fault_is_found(tmp_path, name, quantity):
+def test_a_fault_is_found(tmp_path, name, quantity, structures):
     target = f"ase:tests/calculators.py:{name}"
-    words = ("--mace-plan", "smoke", "--mace-structure", "ethanol-lone,ethanol-boxed")
+    words = ("--mace-plan", "smoke", "--mace-structure", structures)
     done = conformance(
         tmp_path / "run", "--mace-target", target, *words, "--mace-quantity", quantity
     )
@@ -161,3 +163,12 @@ def test_a_wrong_declaration_is_refused():
     factory.conformance = {"element": ["H"]}
     with pytest.raises(ConformanceError, match="must be a dict with keys of cutoff, elements"):
         AseTarget("x:factory", factory)
+
+
+def test_the_speed_of_a_black_box_is_timed(tmp_path):
+    words = ("--mace-quantity", "latency.drift.step")
+    done = conformance(tmp_path / "run", "--mace-target", MORSE, *words)
+    (found,) = done.measurements
+    assert found.case.backend == "ase"
+    assert found.timing["median_ms"][0] > 0
+    assert 0 < found.value < 100

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from promise_example import EXAMPLE, FORCES, MEASURED, ROW, SPEED, Cell, Edit, load_edited
 
+from mace_conformance.promises.catches import catches_patch
 from mace_conformance.promises.lint import Finding, lint
 from mace_conformance.promises.terms import EXACT
 from mace_conformance.promises.tolerances import load
@@ -263,3 +264,17 @@ def test_a_row_that_asks_for_zero_may_be_caught_grossly() -> None:
     records = [("layout-swap", 1.0, 1e28), ("tf32-leak", 0.5, 1e30)]
     found = lint(replace(tolerances, limits=limits), PLANNED, FAULTS, {**DETECTED, SHARP: records})
     assert found == [PROVISIONAL]
+
+
+def patched(**detections: list[tuple[str, float, float]]) -> list[str]:
+    """The lines that a patch of the example adds, by what its sharp row was seen to catch."""
+    text = catches_patch(load(EXAMPLE), {SHARP: detections["seen"]}, FAULTS, {*FAULTS})
+    return [line for line in text.splitlines() if line.startswith("+catches")]
+
+
+def test_a_patch_names_the_weakest_fault_that_passes_and_drops_what_does_not() -> None:
+    far, near = ("layout-swap", 1.0, 900.0), ("tf32-leak", 0.5, 2.5)
+    assert patched(seen=[far]) == ['+catches = ["layout-swap"]']
+    assert patched(seen=[far, ("tf32-leak", 0.5, 1.1)]) == ['+catches = ["layout-swap"]']
+    assert patched(seen=[far, near]) == []
+    assert patched(seen=[]) == []

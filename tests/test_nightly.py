@@ -67,14 +67,14 @@ def test_an_alarm_and_a_fault_that_escapes_fail_the_night(tmp_path, capsys):
     with Journal(clean, STAMP) as journal:
         journal.add(Probe(kind="clean", seed=4, caught=(caught,)))
     with Journal(faults, STAMP) as journal:
-        journal.add(Probe(kind="fault", fault="toy-long-z", size=1.0, caught=(golden,)))
+        journal.add(Probe(kind="fault", fault="toy-long-z", size=1.0, judged=1, caught=(golden,)))
     assert main(["detect", "--rates", str(clean), str(faults)]) == 1
     text = capsys.readouterr().out
     assert "clean: false alarm: seed 4: equivariance.turns.forces" in text
     assert "toy 1: escaped the laws: toy-long-z" in text
     assert "faults of toy in the catalogue were tried; not tried" in text
     with Journal(tmp_path / "more", STAMP) as journal:
-        journal.add(Probe(kind="fault", fault="toy-long-z", size=1.0, caught=(caught,)))
+        journal.add(Probe(kind="fault", fault="toy-long-z", size=1.0, judged=1, caught=(caught,)))
     folders = [str(faults), str(tmp_path / "more")]
     assert main(["detect", "--rates", *folders]) == 0  # caught elsewhere, over more of the suite
     assert main(["detect", "--rates", str(clean), str(clean)]) == 2

@@ -216,7 +216,7 @@ def main() -> None:
     scope = Scope("off24m", "cuda", groups, [], [], [], Rounds(5, 12), [], [])
     target = MaceTarget()
     identity = {name: text for name, text in target.describe().items() if name != "path"}
-    card = {"name": torch.cuda.get_device_name(), "torch": torch.__version__}
+    card = {"name": torch.cuda.get_device_name(), "torch": str(torch.__version__)}
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     header = Header(target=identity, hardware=card, model="off24m", suite_version=__version__,
                     started=started)  # fmt: skip
