@@ -16,4 +16,5 @@ python3 -W ignore -m mace_conformance train --out "$here" "$@" > "$out/study.md"
 code=$?
 cp -f "$here/curves.svg" "$out/" 2>/dev/null
 tail -n 3 "$here"/*/output.txt > "$out/last-words.txt"
+(cd "$here" && tar -czf "$out/curves.tgz" ./*/results)
 exit "$code"
