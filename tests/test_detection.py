@@ -41,7 +41,7 @@ AWAITED = {
     "never-recorded", "host-reads", "accelerated-again", "convolution-unfused", "slower-by",
     "graph-broken", "sizes-static", "backward-lost", "compiled-forces-scaled", "convolution-naive",
     # Baths and bonds belong to the plan qualify, minutes a fault on a CPU.
-    "barostat-sign", "barostat-without-kinetic-part", "hot-thermostat", "kinetic-energies-alike",
+    "barostat-sign", "hot-thermostat", "kinetic-energies-alike",
     "pressed-in-single", "rough-in-single", "slack-in-single",
 }  # fmt: skip
 STAMP = Stamp(

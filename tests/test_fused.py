@@ -85,17 +85,19 @@ def test_parameters_ask_for_gradients_as_before(target):
 
 
 def test_what_depends_on_weights_alone_is_folded_and_what_is_written_into_is_not():
-    weight, start = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.ones(2)
+    single = torch.float32
+    weight = torch.tensor([[1.0, 2.0], [3.0, 4.0]], dtype=single)
+    start = torch.ones(2, dtype=single)
 
     def step(x):
         total = start.clone()
         total.add_(x @ (weight.t() * 3).half().float())
         return [total]
 
-    graph = traced(step, [torch.tensor([1.0, 1.0])])
+    graph = traced(step, [torch.tensor([1.0, 1.0], dtype=single)])
     names = [str(node.target) for node in graph.graph.nodes if node.op == "call_function"]
     assert not [name for name in names if "mul" in name or "_to_copy" in name]
     assert "aten.clone.default" in names
     for _ in range(2):
-        assert graph(torch.tensor([1.0, 0.0]))[0].tolist() == [4.0, 10.0]
+        assert graph(torch.tensor([1.0, 0.0], dtype=single))[0].tolist() == [4.0, 10.0]
     assert fold(graph) == 0
