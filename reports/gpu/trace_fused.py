@@ -407,7 +407,8 @@ def child(way: str, policy: str) -> None:
         return
     for asked in ("scripts", "whole", "constants", "blocks", "forward_only", "nodes"):
         try:
-            with doubts.potential.policy.switches():
+            with doubts.potential.policy.switches(), doubts.torch.enable_grad():
+                doubts.say(asked=asked, grad=doubts.torch.is_grad_enabled())
                 getattr(doubts, asked)()
         except Exception as failure:  # noqa: BLE001
             doubts.say(asked=asked, failed=f"{type(failure).__name__}: {failure}"[:800],
