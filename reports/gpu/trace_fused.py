@@ -28,8 +28,8 @@ BACKEND = os.environ.get("MIXED_BACKEND", "cueq")
 START = time.monotonic()
 
 #: as it is; TorchScript without its fuser; the backward on the thread that traces; both; nothing
-#: run before tracing; the scripted functions of e3nn run as Python
-WAYS = ["plain", "no-fuser", "one-thread", "both", "cold", "unscripted"]
+#: run before tracing; the scripted functions of e3nn run as Python; TorchScript switched off
+WAYS = ["plain", "no-fuser", "one-thread", "both", "cold", "unscripted", "no-jit"]
 POLICIES = ["fp64", "fp32"]
 BLOCKS = (
     "node_embedding",
@@ -53,6 +53,7 @@ def main() -> None:
         for policy in POLICIES:
             log = (OUT / f"trace-{way}-{policy}.log").open("w")
             environment = os.environ | {"TRACE_WAY": way, "TRACE_POLICY": policy}
+            environment |= {"PYTORCH_JIT": "0"} if way == "no-jit" else {}
             words = [sys.executable, "-W", "ignore", __file__, *sys.argv[1:]]
             children.append(subprocess.Popen(words, env=environment, stdout=log, stderr=log))
     for child in children:
@@ -163,7 +164,7 @@ class Doubts:
         """Energies and forces of the traced step, at its own positions and elsewhere."""
         if self.way == "cold":
             self.graph, self.returned = self.traced(0)
-        before = [self.eager(n) for n in range(2)]
+        before = [self.eager(n % 2) for n in range(4)]
         if self.way != "cold":
             self.graph, self.returned = self.traced(0)
         again = self.eager(0)
@@ -198,7 +199,9 @@ class Doubts:
             same = first.shape == second.shape and bool(self.torch.equal(first, second))
             if name is None or not same:
                 users = [str(user.target) for user in node.users]
-                rows.append((str(node.target), name, list(first.shape), str(first.dtype), same, users))
+                rows.append(
+                    (str(node.target), name, list(first.shape), str(first.dtype), same, users)
+                )
         self.say(
             asked="constants",
             counts=[len(p) for p in pairs],
@@ -213,7 +216,9 @@ class Doubts:
         torch, seen = self.torch, []
 
         class Recorded(TorchDispatchMode):
-            def __torch_dispatch__(self, f: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            def __torch_dispatch__(
+                self, f: Any, types: Any, args: Any = (), kwargs: Any = None
+            ) -> Any:
                 out = f(*args, **(kwargs or {}))
                 seen.append((str(f), summary(torch, out), threading.get_ident()))
                 return out
@@ -228,7 +233,9 @@ class Doubts:
                 if n.op == "call_function":
                     where = n.meta.get("stack_trace") or ""
                     inputs = [str(i) for i in n.all_input_nodes]
-                    played.append((str(n.target), summary(torch, out), n.name, inputs, where[-300:]))
+                    played.append(
+                        (str(n.target), summary(torch, out), n.name, inputs, where[-300:])
+                    )
                 return out
 
         with torch.no_grad():
@@ -279,8 +286,8 @@ class Doubts:
             calls.append({})
             hooks = [
                 module.register_forward_pre_hook(
-                    lambda _, args, kwargs, n=name: calls[-1].setdefault(
-                        n, copy_of(self.torch, (args, kwargs))
+                    lambda _, args, kwargs, n=name: calls[-1].update(
+                        {n: copy_of(self.torch, (args, kwargs))}
                     ),
                     with_kwargs=True,
                 )
@@ -295,7 +302,9 @@ class Doubts:
             try:
                 self.block(name, module, [c[name] for c in calls])
             except Exception as failure:  # noqa: BLE001
-                self.say(asked="block", block=name, failed=f"{type(failure).__name__}: {failure}"[:600])
+                self.say(
+                    asked="block", block=name, failed=f"{type(failure).__name__}: {failure}"[:600]
+                )
 
     def block(self, name: str, module: Any, calls: list[Any]) -> None:
         """One block's output and derivatives, traced at the first call, run at the second."""
@@ -316,7 +325,10 @@ class Doubts:
             out = module(*args, **kwargs)
             outs = [o for o in tree_flatten(out)[0] if isinstance(o, torch.Tensor)]
             asking = [o for o in outs if o.requires_grad]
-            seeds = [torch.cos(torch.arange(o.numel(), device=o.device).to(o.dtype)).view_as(o) for o in asking]
+            seeds = [
+                torch.cos(torch.arange(o.numel(), device=o.device).to(o.dtype)).view_as(o)
+                for o in asking
+            ]
             slopes = torch.autograd.grad(asking, asked, seeds, allow_unused=True) if asking else ()
             return [o.detach() for o in outs] + [s for s in slopes if s is not None]
 
@@ -330,7 +342,11 @@ class Doubts:
                 found = graph(*[t.clone() for t in tensors])
             rows.append([error(f, e) for f, e in zip(found, expected, strict=True)])
         held = [
-            (str(n.target), list(attribute(graph, n.target).shape), [str(u.target) for u in n.users])
+            (
+                str(n.target),
+                list(attribute(graph, n.target).shape),
+                [str(u.target) for u in n.users],
+            )
             for n in graph.graph.nodes
             if n.op == "get_attr"
         ]
@@ -408,7 +424,6 @@ def child(way: str, policy: str) -> None:
     for asked in ("scripts", "whole", "constants", "blocks", "forward_only", "nodes"):
         try:
             with doubts.potential.policy.switches(), doubts.torch.enable_grad():
-                doubts.say(asked=asked, grad=doubts.torch.is_grad_enabled())
                 getattr(doubts, asked)()
         except Exception as failure:  # noqa: BLE001
             doubts.say(asked=asked, failed=f"{type(failure).__name__}: {failure}"[:800],
