@@ -1,9 +1,10 @@
-"""Asks where a step traced by make_fx differs from the module: `python trace_fused.py OUT [SECONDS]`.
+"""Asks where a traced step differs from its module: `python trace_fused.py OUT [SECONDS]`.
 
 One process for each way of tracing and each precision. Every question writes a line to
 OUT/trace-WAY-POLICY.jsonl at once, its failure too, and is asked on its own.
 """
 
+# ruff: noqa: FBT001, FBT002, FBT003, SLF001
 from __future__ import annotations
 
 import contextlib
@@ -28,8 +29,8 @@ BACKEND = os.environ.get("MIXED_BACKEND", "cueq")
 START = time.monotonic()
 
 #: as it is; TorchScript without its fuser; the backward on the thread that traces; both; nothing
-#: run before tracing; the scripted functions of e3nn run as Python; TorchScript switched off
-WAYS = ["plain", "no-fuser", "one-thread", "both", "cold", "unscripted", "no-jit"]
+#: run before tracing; the scripted functions of e3nn run as Python
+WAYS = ["plain", "no-fuser", "one-thread", "both", "cold", "unscripted"]
 POLICIES = ["fp64", "fp32"]
 BLOCKS = (
     "node_embedding",
@@ -53,7 +54,6 @@ def main() -> None:
         for policy in POLICIES:
             log = (OUT / f"trace-{way}-{policy}.log").open("w")
             environment = os.environ | {"TRACE_WAY": way, "TRACE_POLICY": policy}
-            environment |= {"PYTORCH_JIT": "0"} if way == "no-jit" else {}
             words = [sys.executable, "-W", "ignore", __file__, *sys.argv[1:]]
             children.append(subprocess.Popen(words, env=environment, stdout=log, stderr=log))
     for child in children:
@@ -351,8 +351,16 @@ class Doubts:
             if n.op == "get_attr"
         ]
         used = sorted({str(n.target) for n in graph.graph.nodes if "cueq" in str(n.target)})
-        self.say(asked="block", block=name, kind=type(module).__name__, own=rows[0], other=rows[1],
-                 shapes=[list(t.shape) for t in given[0]], constants=held, cueq=used)  # fmt: skip
+        self.say(
+            asked="block",
+            block=name,
+            kind=type(module).__name__,
+            own=rows[0],
+            other=rows[1],
+            shapes=[list(t.shape) for t in given[0]],
+            constants=held,
+            cueq=used,
+        )
 
     def scripts(self) -> None:
         """Which parts of the model are TorchScript."""
@@ -361,8 +369,13 @@ class Doubts:
             for n, m in self.potential.module.named_modules()
             if isinstance(m, (self.torch.jit.ScriptModule, self.torch.jit.ScriptFunction))
         ]
-        self.say(asked="scripts", found=found, torch=self.torch.__version__,
-                 texpr=self.torch._C._jit_texpr_fuser_enabled(), cuda=str(self.potential.graphs.device))  # fmt: skip
+        self.say(
+            asked="scripts",
+            found=found,
+            torch=self.torch.__version__,
+            texpr=self.torch._C._jit_texpr_fuser_enabled(),
+            cuda=str(self.potential.graphs.device),
+        )
 
 
 def unscripted() -> None:
@@ -406,7 +419,9 @@ def summary(torch: Any, out: Any) -> list[float]:
 
 def close(a: list[float], b: list[float]) -> bool:
     """Whether two summaries agree to what fp32 can."""
-    return len(a) == len(b) and all(abs(x - y) <= 1e-4 * (abs(x) + abs(y)) + 1e-9 for x, y in zip(a, b))  # fmt: skip
+    return len(a) == len(b) and all(
+        abs(x - y) <= 1e-4 * (abs(x) + abs(y)) + 1e-9 for x, y in zip(a, b, strict=True)
+    )
 
 
 def child(way: str, policy: str) -> None:
@@ -426,8 +441,11 @@ def child(way: str, policy: str) -> None:
             with doubts.potential.policy.switches(), doubts.torch.enable_grad():
                 getattr(doubts, asked)()
         except Exception as failure:  # noqa: BLE001
-            doubts.say(asked=asked, failed=f"{type(failure).__name__}: {failure}"[:800],
-                       where=traceback.format_exc()[-1500:])  # fmt: skip
+            doubts.say(
+                asked=asked,
+                failed=f"{type(failure).__name__}: {failure}"[:800],
+                where=traceback.format_exc()[-1500:],
+            )
 
 
 if __name__ == "__main__":
