@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from user import ROOT, shell
 
+from mace_conformance.bench import claims_of_records
 from mace_conformance.bench.ab import Comparison, Trial, compare, concluded, interpreter, started
 from mace_conformance.bench.ab_trial import tried
 from mace_conformance.bench.cells import cells
@@ -207,6 +208,35 @@ def test_a_set_that_a_throttled_device_gave_confirms_nothing():
     part.data["codes"] = ["throttled"]
     (row,) = said(findings(evidence(HEADER, [part])), "cuEq about 3x faster")
     assert row.verdict == "invalid set"
+
+
+RECORDS = ("reports/dynamics/water", "reports/training/water-20-epochs", "docs/layouts.md")
+
+
+def test_claims_of_dynamics_training_and_layouts_are_read_from_their_records(tmp_path):
+    rows = claims_of_records.findings(*(ROOT / name for name in RECORDS))
+    lacking = claims_of_records.findings(*(tmp_path / name for name in RECORDS))
+    assert {row.verdict for row in lacking} == {"not measured"}
+    assert {row.claim for row in rows} == {row.claim for row in lacking}
+    assert {row.verdict for row in rows} <= {"confirmed", "bounded", "refuted"}
+    assert "\n".join(page([], (), rows)).count("\n| ") == len(rows) + 2
+
+
+@pytest.mark.parametrize(
+    ("difference", "error", "verdict"),
+    [(1e-4, 1e-4, "confirmed"), (1e-4, 1e-2, "bounded"), (0.01, 1e-3, "refuted")],
+)
+def test_a_shift_is_judged_with_its_error(tmp_path, difference, error, verdict):
+    row = {
+        "leg": "fp32-cueq.npt", "observable": "density", "reference": "fp64-cueq",
+        "unit": "g/cm^3", "value": 1 + difference, "difference": difference, "error": error,
+        "resolved": 0.1, "picoseconds": 1.0, "replicas": 4,
+    }  # fmt: skip
+    record = {name: [] for name in ("legs", "problems", "shadow")}
+    record |= {name: {} for name in ("plan", "stack", "series", "radial")}
+    (tmp_path / "record.json").write_bytes(msgspec.json.encode(record | {"rows": [row]}))
+    found = claims_of_records.findings(tmp_path, tmp_path / "x", tmp_path / "y")
+    assert [each.verdict for each in found if each.claim.startswith("density")] == [verdict]
 
 
 WHOLE = len(surveyed())
