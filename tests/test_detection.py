@@ -1,7 +1,7 @@
 """Detection: resumable, honest about what fails anyway, and its committed record up to date."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 import pytest
@@ -38,7 +38,7 @@ RENEW = (
 # What only a GPU shows, until their records are committed: `.ci/gpu-faults`; compiled
 # steps need the plan qualify there, and slower-by the trial of `ab`.
 AWAITED = {
-    "never-recorded", "host-reads", "accelerated-again", "convolution-unfused", "slower-by",
+    "convolution-unfused", "slower-by",
     "graph-broken", "sizes-static", "backward-lost", "compiled-forces-scaled", "convolution-naive",
     # Baths and bonds belong to the plan qualify, minutes a fault on a CPU.
     "barostat-sign", "hot-thermostat", "kinetic-energies-alike",
@@ -164,7 +164,8 @@ def test_a_scope_narrows_a_run_to_what_may_notice(tmp_path, scope, quantities):
     bases = [base.quantities for base in baseline_tasks([task])]
     assert sorted(name for names in bases for name in names) == sorted(quantities)
     assert all(len({name.partition(".")[0] for name in names}) <= 1 for names in bases)
-    words = task.command(setting, tmp_path)
+    words = task.command(replace(setting, cases=("a-case",)), tmp_path)
+    assert words[words.index("--mace-case") + 1] == "a-case"
     assert words[words.index("--mace-inject") + 1] == "crooked=0.001"
     assert words.count("--mace-quantity") == len(quantities)
 

@@ -1,5 +1,6 @@
 """The commands about speed: journals, claims, lines through sizes, trees timed by turns."""
 
+import dataclasses
 import sys
 
 import msgspec
@@ -16,6 +17,8 @@ from mace_conformance.bench.journal import Header, Journal, Part, read_journal
 from mace_conformance.bench.plots import plots
 from mace_conformance.bench.profiles import paper_name
 from mace_conformance.bench.scaling import crossover, fitted
+from mace_conformance.bench.scopes import cpu
+from mace_conformance.bench.survey import Survey
 from mace_conformance.bench.worker import Setup
 from mace_conformance.errors import ConformanceError
 from mace_conformance.instruments.ratios import pooled
@@ -281,3 +284,22 @@ def test_a_trial_says_what_was_missed_and_goes_on_where_it_was_cut(tmp_path, mon
     (tmp_path / "ab-trial.jsonl").write_bytes(b"{}\n")
     with pytest.raises(ConformanceError, match="no journal of a trial"):
         list(tried("tree", setup, Trial(), 1, tmp_path))
+
+
+class Full:
+    """Stands for a target on a device whose memory is taken up by a few atoms."""
+
+    def potential(self, *_):
+        return self
+
+    def prepared(self, structure):
+        raise RuntimeError(f"CUDA out of memory. Tried to allocate {len(structure)} GiB")
+
+
+def test_the_largest_system_is_recorded_and_other_failures_are_kept(tmp_path):
+    scope = dataclasses.replace(cpu("cpu", ()), repeats=[("water8", (1, 1, 2))])
+    survey = Survey(scope, Journal(tmp_path, HEADER), Full(), 60.0, ("size", "profile"))
+    assert survey.run() == 1
+    profile, size = read_journal(tmp_path)[1]
+    assert size.data == {"atoms": 48, "limit": "out of memory"}
+    assert "out of memory" in profile.error

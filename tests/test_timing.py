@@ -7,6 +7,7 @@ import pytest
 
 from mace_conformance.instruments.ratios import ratio
 from mace_conformance.instruments.readings import Circumstances, Reading
+from mace_conformance.instruments.stopwatches import CudaStopwatch
 from mace_conformance.instruments.timing import Places, Rounds, orders, settle, timed
 from mace_conformance.instruments.validity import codes
 
@@ -151,3 +152,47 @@ def test_every_round_has_its_own_positions_and_order():
     assert np.array_equal(PLACES[3], Places(np.zeros((2, 3)), 7)[3])
     drawn = list(orders(2, 200, 0))
     assert 60 < sum(order == [0, 1] for order in drawn) < 140
+
+
+class Queue:
+    """Stands for `torch.cuda`: a device of 1980 MHz, and a host that pauses before each launch."""
+
+    def __init__(self, pauses):
+        self.pauses, self.host, self.free = iter(pauses), 0.0, 0.0
+
+    def _sleep(self, cycles):
+        self.host += next(self.pauses, 0.0)
+        self.free = max(self.host, self.free) + cycles / 1980e3
+
+    def Event(self, *, enable_timing):  # noqa: N802 - torch's name
+        return Mark(self) if enable_timing else None
+
+    def synchronize(self, _):
+        self.host = max(self.host, self.free)
+
+
+class Mark:
+    """Stands for an event of such a device."""
+
+    def __init__(self, queue):
+        self.queue = queue
+
+    def record(self):
+        self.at = max(self.queue.host, self.queue.free)
+
+    def query(self):
+        return self.queue.host >= self.at
+
+    def elapsed_time(self, other):
+        return other.at - self.at
+
+
+@pytest.mark.parametrize(
+    ("pauses", "read"),
+    [((), 1980.0), ((0.0, 1.0), 1980.0), ((0.0, 1.0) * 2, 1980.0), ((0.0, 9.0) * 3, None)],
+)
+def test_a_pause_of_the_host_is_no_slower_clock(pauses, read):
+    watch = CudaStopwatch.__new__(CudaStopwatch)
+    watch.device = "cuda"
+    watch._torch = type("Torch", (), {"cuda": Queue(pauses)})  # noqa: SLF001 - no GPU here
+    assert watch.sm_mhz() == (read and pytest.approx(read))
