@@ -9,6 +9,7 @@ import torch
 from mace_conformance.errors import ConformanceError
 from mace_conformance.subjects import fused, structures
 from mace_conformance.subjects.building import copied
+from mace_conformance.subjects.faults.executions import harmonics_folded
 from mace_conformance.subjects.folding import fold
 from mace_conformance.subjects.fused import FusedPotential, traced, traced_only
 from mace_conformance.subjects.mace_target import MaceTarget
@@ -129,3 +130,16 @@ def test_what_torchscript_has_optimised_is_traced_line_by_line(target, monkeypat
     made = FusedPotential.of(plain, traced_only)
     made.evaluate([structure])
     assert farthest(made.evaluate([moved(structure, 7)])[0], expected) < 1e-11
+
+
+def test_a_folded_part_of_the_harmonics_is_noticed_in_proportion(target, monkeypatch):
+    plain, structure = eager(target, "fp64"), structures.load("water8")
+    errors = []
+    for size in (1e-10, 1e-2):
+        monkeypatch.setattr(fused, "traced", harmonics_folded.around(traced, size))
+        made = FusedPotential.of(plain, traced_only)
+        made.evaluate([structure])
+        there = moved(structure, 1)
+        errors.append(farthest(made.evaluate([there])[0], plain.evaluate([there])[0]) / size)
+    assert errors[0] == pytest.approx(errors[1], rel=0.1)
+    assert errors[0] > 0.1
