@@ -38,7 +38,7 @@ RENEW = (
 # What only a GPU shows, until their records are committed: `.ci/gpu-faults`; compiled
 # steps need the plan qualify there, and slower-by the trial of `ab`.
 AWAITED = {
-    "never-recorded", "host-reads", "accelerated-again", "convolution-unfused", "slower-by",
+    "convolution-unfused", "slower-by", "never-compiled",
     "graph-broken", "sizes-static", "backward-lost", "compiled-forces-scaled", "convolution-naive",
     # Baths and bonds belong to the plan qualify, minutes a fault on a CPU.
     "barostat-sign", "hot-thermostat", "kinetic-energies-alike",

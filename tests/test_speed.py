@@ -1,5 +1,6 @@
 """The commands about speed: journals, claims, lines through sizes, trees timed by turns."""
 
+import dataclasses
 import sys
 
 import msgspec
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from user import ROOT, shell
 
+from mace_conformance.bench import claims_of_records
 from mace_conformance.bench.ab import Comparison, Trial, compare, concluded, interpreter, started
 from mace_conformance.bench.ab_trial import tried
 from mace_conformance.bench.cells import cells
@@ -16,6 +18,8 @@ from mace_conformance.bench.journal import Header, Journal, Part, read_journal
 from mace_conformance.bench.plots import plots
 from mace_conformance.bench.profiles import paper_name
 from mace_conformance.bench.scaling import crossover, fitted
+from mace_conformance.bench.scopes import cpu
+from mace_conformance.bench.survey import Survey
 from mace_conformance.bench.worker import Setup
 from mace_conformance.errors import ConformanceError
 from mace_conformance.instruments.ratios import pooled
@@ -206,6 +210,35 @@ def test_a_set_that_a_throttled_device_gave_confirms_nothing():
     assert row.verdict == "invalid set"
 
 
+RECORDS = ("reports/dynamics/water", "reports/training/water-20-epochs", "docs/layouts.md")
+
+
+def test_claims_of_dynamics_training_and_layouts_are_read_from_their_records(tmp_path):
+    rows = claims_of_records.findings(*(ROOT / name for name in RECORDS))
+    lacking = claims_of_records.findings(*(tmp_path / name for name in RECORDS))
+    assert {row.verdict for row in lacking} == {"not measured"}
+    assert {row.claim for row in rows} == {row.claim for row in lacking}
+    assert {row.verdict for row in rows} <= {"confirmed", "bounded", "refuted"}
+    assert "\n".join(page([], (), rows)).count("\n| ") == len(rows) + 2
+
+
+@pytest.mark.parametrize(
+    ("difference", "error", "verdict"),
+    [(1e-4, 1e-4, "confirmed"), (1e-4, 1e-2, "bounded"), (0.01, 1e-3, "refuted")],
+)
+def test_a_shift_is_judged_with_its_error(tmp_path, difference, error, verdict):
+    row = {
+        "leg": "fp32-cueq.npt", "observable": "density", "reference": "fp64-cueq",
+        "unit": "g/cm^3", "value": 1 + difference, "difference": difference, "error": error,
+        "resolved": 0.1, "picoseconds": 1.0, "replicas": 4,
+    }  # fmt: skip
+    record = {name: [] for name in ("legs", "problems", "shadow")}
+    record |= {name: {} for name in ("plan", "stack", "series", "radial")}
+    (tmp_path / "record.json").write_bytes(msgspec.json.encode(record | {"rows": [row]}))
+    found = claims_of_records.findings(tmp_path, tmp_path / "x", tmp_path / "y")
+    assert [each.verdict for each in found if each.claim.startswith("density")] == [verdict]
+
+
 WHOLE = len(surveyed())
 
 
@@ -281,3 +314,22 @@ def test_a_trial_says_what_was_missed_and_goes_on_where_it_was_cut(tmp_path, mon
     (tmp_path / "ab-trial.jsonl").write_bytes(b"{}\n")
     with pytest.raises(ConformanceError, match="no journal of a trial"):
         list(tried("tree", setup, Trial(), 1, tmp_path))
+
+
+class Full:
+    """Stands for a target on a device whose memory is taken up by a few atoms."""
+
+    def potential(self, *_):
+        return self
+
+    def prepared(self, structure):
+        raise RuntimeError(f"CUDA out of memory. Tried to allocate {len(structure)} GiB")
+
+
+def test_the_largest_system_is_recorded_and_other_failures_are_kept(tmp_path):
+    scope = dataclasses.replace(cpu("cpu", ()), repeats=[("water8", (1, 1, 2))])
+    survey = Survey(scope, Journal(tmp_path, HEADER), Full(), 60.0, ("size", "profile"))
+    assert survey.run() == 1
+    profile, size = read_journal(tmp_path)[1]
+    assert size.data == {"atoms": 48, "limit": "out of memory"}
+    assert "out of memory" in profile.error

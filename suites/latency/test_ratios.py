@@ -22,6 +22,12 @@ def test_a_recorded_or_compiled_step_is_not_slower(case, potential, eager, timed
     timed.ratio(potential, over=eager)
 
 
+@quantity("latency.ceiling.dispatch")
+def test_a_step_takes_little_more_than_its_calls(case, potential, timed):
+    """A step takes at most so many times what as many calls of a small operator take."""
+    timed.dispatch(potential)
+
+
 @quantity("latency.scaling.step")
 def test_time_grows_with_the_number_of_atoms(case, potential, timed):
     """In a cell of twice the atoms, a step takes little more time for each of them."""
