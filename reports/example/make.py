@@ -15,8 +15,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-import msgspec
-
 from mace_conformance.findings.compare import compare_runs
 from mace_conformance.findings.compare_pages import write_pages
 from mace_conformance.findings.files import write_findings
@@ -31,6 +29,8 @@ RUNS = {
     "smoke-planted": ("--mace-plan", "smoke", "--mace-inject", "linear-in-tf32"),
     "located": ("--mace-quantity", "backends.parity.*", "--mace-inject", "block-layout"),
 }
+TF32 = "in fp32 the inputs of linear layers are rounded as TF32 does"
+LAYOUT = "one converted layer hands its features on in the other layout"
 PAGES = {
     "report.html": ("gate", "report.html", "the gate"),
     "report.md": ("gate", "report.md", "the same for a pull request"),
@@ -38,15 +38,9 @@ PAGES = {
     "failing.html": (
         "smoke-planted",
         "report.html",
-        "the smoke plan with a planted fault: in fp32 the inputs of linear layers are rounded as TF32 "
-        "does (`--mace-inject linear-in-tf32`)",
+        f"the smoke plan, planted fault: {TF32}",
     ),
-    "located.html": (
-        "located",
-        "report.html",
-        "parity of backends with a planted fault: one converted layer hands its features on in the "
-        "other layout (`--mace-inject block-layout`); the error of every block shows where",
-    ),
+    "located.html": ("located", "report.html", f"parity of backends, planted fault: {LAYOUT}"),
 }
 SCREEN = (1280, 900)
 
@@ -99,30 +93,32 @@ def shorten(source: Path, into: Path) -> None:
 
 def readme(runs: dict[str, Run], folder: Path) -> str:
     """The page that says what lies here, its figures from the records."""
-    gate = runs["gate"]
-    facts = gate.hardware
-    stacks = {(run.hardware.get("cores"), run.hardware.get("torch")) for run in runs.values()}
-    lines = [
-        "# Example reports",
-        "",
-        f"Real runs of {gate.target['name']} {gate.target['version']} with seed {gate.seed}, each on "
-        f"one thread of {facts.get('cores', '?')} cores (Python {facts.get('python')}, torch "
-        f"{facts.get('torch')}), {min(run.started for run in runs.values())[:10]}. Only the paths of "
-        "that machine are shortened.",
-        "`python reports/example/make.py RUNS` makes this folder anew.",
-        "",
-        "| file | run |",
-        "| --- | --- |",
-        *(f"| [{page}]({page}) | {what}: {told(runs[name], folder / name)} |"
-          for page, (name, _, what) in PAGES.items()),
-        "| [compare.html](compare.html), [compare.md](compare.md) | the smoke plan without that "
-        "fault (A) and with it (B) |",
-        "",
-        "GitHub shows the source of HTML files; download them, or read the `.md` ones.",
-    ]  # fmt: skip
-    if len(stacks) > 1:
-        raise SystemExit(f"the runs are of several machines, which this page does not say: {stacks}")
-    return "\n".join(lines) + "\n"
+    rows = [
+        f"| [{page}]({page}) | {what} | {told(runs[name], folder / name)} |"
+        for page, (name, _, what) in PAGES.items()
+    ]
+    target, seed = runs["gate"].target, runs["gate"].seed
+    return f"""# Example reports
+
+Real runs of {target["name"]} {target["version"]} with seed {seed}, each on one thread of
+{" and of ".join(sorted({machine(run) for run in runs.values()}))}.
+Only the paths of the machine are shortened. `python reports/example/make.py RUNS` makes this folder
+anew, and the picture in the main README.
+
+| file | run | what it gave |
+| --- | --- | --- |
+{chr(10).join(rows)}
+| [compare.html](compare.html), [compare.md](compare.md) | smoke without the fault, and with it | |
+
+GitHub shows the source of HTML files; download them, or read the `.md` ones.
+"""
+
+
+def machine(run: Run) -> str:
+    """Where a run was, in words."""
+    facts = run.hardware
+    stack = f"Python {facts.get('python')}, torch {facts.get('torch')}"
+    return f"a {facts.get('cores')}-core {facts.get('name')} ({stack}), {run.started[:10]}"
 
 
 def told(run: Run, folder: Path) -> str:
