@@ -9,19 +9,14 @@ from runs import PASSING, measured
 from user import ROOT
 
 from mace_conformance.__main__ import main
+from mace_conformance.detection.committed import load_record, outdated, recorded
 from mace_conformance.detection.plan import Setting, baseline_tasks, fault_task
 from mace_conformance.detection.record import Caught, Journal, Probe, Stamp, read_journal
 from mace_conformance.detection.rows import Sight, Ticket, fitting, run_rows
 from mace_conformance.detection.rows_record import load_rows, row_sights
 from mace_conformance.detection.run import Runner, failures
 from mace_conformance.detection.seen import seen_by, sights
-from mace_conformance.detection.summary import (
-    load_record,
-    outdated,
-    recorded,
-    summarise,
-    write_summary,
-)
+from mace_conformance.detection.summary import summarise, write_summary
 from mace_conformance.detection.thresholds import search
 from mace_conformance.errors import ConformanceError
 from mace_conformance.promises import tolerances
