@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from mace_conformance.subjects import structures
+from mace_conformance.errors import ConformanceError
+from mace_conformance.subjects import fused, structures
+from mace_conformance.subjects.building import copied
+from mace_conformance.subjects.faults.executions import harmonics_folded
 from mace_conformance.subjects.folding import fold
 from mace_conformance.subjects.fused import FusedPotential, traced, traced_only
 from mace_conformance.subjects.mace_target import MaceTarget
@@ -101,3 +104,42 @@ def test_what_depends_on_weights_alone_is_folded_and_what_is_written_into_is_not
     for _ in range(2):
         assert graph(torch.tensor([1.0, 0.0], dtype=single))[0].tolist() == [4.0, 10.0]
     assert fold(graph) == 0
+
+
+@pytest.fixture
+def kernels_of_torchscript():
+    """TorchScript generates kernels on the CPU too, as it always does on CUDA."""
+    switches = {"_jit_override_can_fuse_on_cpu": True, "_jit_set_te_must_use_llvm_cpu": False}
+    for name, value in switches.items():
+        getattr(torch._C, name)(value)  # noqa: SLF001
+    yield
+    for name, value in switches.items():
+        getattr(torch._C, name)(not value)  # noqa: SLF001
+
+
+@pytest.mark.usefixtures("kernels_of_torchscript")
+def test_what_torchscript_has_optimised_is_traced_line_by_line(target, monkeypatch):
+    plain, structure = eager(target, "fp64"), structures.load("dimer-carbon")
+    plain = plain.around(copied(plain.module))
+    for seed in range(8):
+        expected = plain.evaluate([moved(structure, seed)])[0]
+    monkeypatch.setattr(fused, "forget_plans", lambda _: None)
+    with pytest.raises(ConformanceError, match="nothing it recorded writes"):
+        FusedPotential.of(plain, traced_only).evaluate([structure])
+    monkeypatch.undo()
+    made = FusedPotential.of(plain, traced_only)
+    made.evaluate([structure])
+    assert farthest(made.evaluate([moved(structure, 7)])[0], expected) < 1e-11
+
+
+def test_a_folded_part_of_the_harmonics_is_noticed_in_proportion(target, monkeypatch):
+    plain, structure = eager(target, "fp64"), structures.load("water8")
+    errors = []
+    for size in (1e-10, 1e-2):
+        monkeypatch.setattr(fused, "traced", harmonics_folded.around(traced, size))
+        made = FusedPotential.of(plain, traced_only)
+        made.evaluate([structure])
+        there = moved(structure, 1)
+        errors.append(farthest(made.evaluate([there])[0], plain.evaluate([there])[0]) / size)
+    assert errors[0] == pytest.approx(errors[1], rel=0.1)
+    assert errors[0] > 0.1

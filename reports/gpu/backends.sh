@@ -25,7 +25,8 @@ whole="--mace-plan qualify"
 all() { # one line for each process, the most important first
   for name in e3nn:fp32 e3nn:fp64 cueq:fp32; do echo "compiled-${name/:/-}|$executions compiled:$name"; done
   for name in e3nn:fp32 e3nn:fp64 cueq:fp32; do echo "calculator-${name/:/-}|$executions compiled:$name:calculator"; done
-  echo "detect|$detect --plan qualify --out $out/detect --faults graph-broken,sizes-static,backward-lost,compiled-forces-scaled"
+  echo "suite-gate|$suite --mace-report $out/suite-gate"
+  echo "detect|$detect --plan qualify --scope own --cases water8-residual-fp64-e3nn-compiled,water8-density_heads2@pbe-fp64-e3nn-compiled,water8-density_heads2@pbe-fp64-cueq-compiled --out $out/detect --faults graph-broken,sizes-static,backward-lost,compiled-forces-scaled"
   echo "naive|$detect --out $out/naive --faults convolution-naive"
   echo "wheel|$detect --plan qualify --scope own --out $out/wheel --faults state-by-wheel"
   echo "audit|$suite $whole --mace-quantity 'backends.audit.*' --mace-quantity backends.conversion.wheels --mace-report $out/audit"
@@ -36,7 +37,7 @@ all() { # one line for each process, the most important first
   for name in heads3-l2 nonlinear-heads2 density-heads2 old-edge-irreps medium-l2; do echo "heads-$name|$measure heads:$name"; done
   for name in medium off24m medium-l2 medium-nonlinear; do echo "full-$name|$measure full_size:$name"; done
   for name in residual density-heads2 medium; do echo "variants-$name|$measure variants:$name"; done
-  for seed in 1 2 3 4 5 6 7 8 9; do
+  for seed in $(seq 1 20); do
     echo "parity-$seed|$suite --mace-seed $seed --mace-quantity 'backends.parity.*' --mace-quantity 'backends.exports.*' --mace-quantity 'backends.conversion.*' --mace-report $out/parity-$seed"
   done
   for policy in fp32 fp64; do

@@ -5,9 +5,15 @@ from mace_conformance.instruments.replays import moved
 from mace_conformance.laws import quantity
 
 
-@quantity("backends.executions.energy", "backends.executions.forces", "backends.executions.stress")
-def test_a_recorded_step_gives_what_the_eager_one_does(case, potential, eager, measure):
-    """Played again on new positions, cells and edges, a recorded step is the eager one."""
+@quantity(
+    "backends.executions.energy",
+    "backends.executions.forces",
+    "backends.executions.stress",
+    "backends.fused.energy",
+    "backends.fused.forces",
+)
+def test_a_recorded_or_fused_step_gives_what_the_eager_one_does(case, potential, eager, measure):
+    """Played again on new positions, cells and edges, such a step is the eager one."""
 
     @measure
     def replays():

@@ -14,6 +14,7 @@ from mace_conformance.laws import quantity
     "equivariance.turns.virials",
     "equivariance.turns.dipole",
     "equivariance.turns.polarizability",
+    "equivariance.fused.forces",
 )
 def test_observables_turn_with_the_structure(case, potential, measure):
     """Turning the atoms turns the forces, F(Rx) = R F(x), and leaves the energy as it was."""

@@ -3,6 +3,7 @@
 from mace_conformance.instruments.accuracy import in_roundoffs, multiple
 from mace_conformance.instruments.layouts import paired
 from mace_conformance.instruments.metrics import per_atom, rms, worst
+from mace_conformance.instruments.replays import called
 from mace_conformance.laws import quantity
 
 
@@ -29,6 +30,17 @@ def test_observables_stay_near_fp64(case, potential, reference, measure):
     @measure
     def errors():
         yield rms(*(each(case.structure)[case.observable] for each in (potential, reference)))
+
+
+@quantity("precision.fused.forces")
+def test_a_fused_step_stays_near_fp64_elsewhere(case, potential, reference, measure):
+    """Where a step was not traced, its error is that of its policy."""
+    potential(case.structure)
+
+    @measure
+    def errors():
+        for structure in called(case.structure, case.generator):
+            yield rms(*(each(structure)["forces"] for each in (potential, reference)))
 
 
 @quantity("precision.worst.forces", "precision.worst.node_energy")
