@@ -15,6 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from PIL import Image
+
 from mace_conformance.findings.compare import compare_runs
 from mace_conformance.findings.compare_pages import write_pages
 from mace_conformance.findings.files import write_findings
@@ -138,6 +140,8 @@ def photograph(page: Path, into: Path) -> None:
     subprocess.run(
         [browser, *words, f"--screenshot={into}", page.as_uri()], check=True, capture_output=True
     )
+    with Image.open(into) as picture:
+        picture.quantize(64).save(into, optimize=True)
 
 
 if __name__ == "__main__":
