@@ -143,3 +143,19 @@ def test_a_folded_part_of_the_harmonics_is_noticed_in_proportion(target, monkeyp
         errors.append(farthest(made.evaluate([there])[0], plain.evaluate([there])[0]) / size)
     assert errors[0] == pytest.approx(errors[1], rel=0.1)
     assert errors[0] > 0.1
+
+
+def test_totals_are_summed_in_an_operation_of_their_own(target):
+    graphs = []
+
+    def kept(graph, examples):
+        graphs.append(graph)
+        return traced_only(graph, examples)
+
+    made = FusedPotential.of(eager(target, "fp64"), kept)
+    made.evaluate([structures.load("dimer-carbon")])
+    targets = [node.target for node in graphs[0].graph.nodes]
+    assert targets.count(torch.ops.mace_conformance.total.default) == 2
+    index, values = torch.tensor([0, 0, 1]), torch.tensor([1.0, 2.0, 4.0])
+    found = torch.ops.mace_conformance.total(torch.zeros(2), 0, index, values)
+    assert found.tolist() == [3.0, 4.0]
