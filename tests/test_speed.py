@@ -146,7 +146,7 @@ def test_two_trees_are_timed_by_turns(tmp_path):
 def test_workers_that_are_kept_answer_again():
     setup = Setup(target="toy", device="cpu", cells=(CELL,), seed=0)
     trial, tree = Trial(generations=2, pairs=4, allowed=9.0), str(ROOT / "fixtures")
-    with started(tree, tree, (setup, setup), 2) as alive:
+    with started(tree, tree, [(setup, setup)] * 2) as alive:
         found = [next(compare(tree, tree, (setup, setup), trial, alive)) for _ in range(2)]
     assert [each.pairs for each in found] == [8, 8]
     assert all(worker.process.poll() is not None for pair in alive for worker in pair)
@@ -161,8 +161,8 @@ def surveyed():
         way |= {"forces_error": 10.0 ** (error - 6), "launches": 700}
     parts = [Part(kind="group", name=name, seconds=1.0, data=data) for name in ("water64", "c")]
     for way, linear in (("fp32/cueq/eager", 3.0), ("bf16-linear/cueq/eager", 1.0)):
-        rows = [["SymmetricContraction[0]", "forward", 2.0, 0.4, 9.0],
-                ["Interaction[1].linear", "forward", linear, 0.6, 9.0]]  # fmt: skip
+        rows = [["SymmetricContraction[0]", "forward", 2.0, 0.4, 9.0, 2**20],
+                ["Interaction[1].linear", "forward", linear, 0.6, 9.0, 0]]  # fmt: skip
         parts.append(Part(kind="profile", name=f"diamond1000 {way}", seconds=1.0, data=rows))
     for way, fixed, each in (("fp32/e3nn/eager", 1.0, 0.05), ("fp32/cueq/eager", 31.0, 0.01)):
         for n in (24, 192, 384, 768, 1536, 3072):
@@ -170,9 +170,10 @@ def surveyed():
             parts.append(Part(kind="size", name=f"{way} waterx{n}", seconds=1.0, data=sizes))
         full = {"atoms": 9216, "limit": "out of memory"}
         parts.append(Part(kind="size", name=f"{way} water9216", seconds=1.0, data=full))
-    for name, ms in (("full size", 4.0), ("channels=64", 1.0)):
-        row = {"atoms": 192, "ms": {"fp32/cueq/cuda_graph": ms}, "codes": []}
-        parts.append(Part(kind="shape", name=f"{name} water64", seconds=1.0, data=row))
+    for shape, ms in (("full size", 4.0), ("channels=64", 1.0)):
+        row = {"atoms": 192, "ms": ms, "peak": None, "codes": []}
+        name = f"fp32/cueq/cuda_graph {shape} water64"
+        parts.append(Part(kind="shape", name=name, seconds=1.0, data=row))
     return [*parts, Part(kind="ceilings", name="before", seconds=1.0, data={"launch_us": 4.0})]
 
 
@@ -210,12 +211,17 @@ def test_a_set_that_a_throttled_device_gave_confirms_nothing():
     assert row.verdict == "invalid set"
 
 
-RECORDS = ("reports/dynamics/water", "reports/training/water-20-epochs", "docs/layouts.md")
+RECORDS = ("reports/dynamics/water", ["reports/training/water-20-epochs"], "docs/layouts.md")
+
+
+def under(folder):
+    dynamics, training, layouts = RECORDS
+    return folder / dynamics, [folder / each for each in training], folder / layouts
 
 
 def test_claims_of_dynamics_training_and_layouts_are_read_from_their_records(tmp_path):
-    rows = claims_of_records.findings(*(ROOT / name for name in RECORDS))
-    lacking = claims_of_records.findings(*(tmp_path / name for name in RECORDS))
+    rows = claims_of_records.findings(*under(ROOT))
+    lacking = claims_of_records.findings(*under(tmp_path))
     assert {row.verdict for row in lacking} == {"not measured"}
     assert {row.claim for row in rows} == {row.claim for row in lacking}
     assert {row.verdict for row in rows} <= {"confirmed", "bounded", "refuted"}
@@ -235,7 +241,7 @@ def test_a_shift_is_judged_with_its_error(tmp_path, difference, error, verdict):
     record = {name: [] for name in ("legs", "problems", "shadow")}
     record |= {name: {} for name in ("plan", "stack", "series", "radial")}
     (tmp_path / "record.json").write_bytes(msgspec.json.encode(record | {"rows": [row]}))
-    found = claims_of_records.findings(tmp_path, tmp_path / "x", tmp_path / "y")
+    found = claims_of_records.findings(tmp_path, [tmp_path / "x"], tmp_path / "y")
     assert [each.verdict for each in found if each.claim.startswith("density")] == [verdict]
 
 

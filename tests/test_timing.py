@@ -7,7 +7,7 @@ import pytest
 
 from mace_conformance.instruments.ratios import ratio
 from mace_conformance.instruments.readings import Circumstances, Reading
-from mace_conformance.instruments.stopwatches import CudaStopwatch
+from mace_conformance.instruments.stopwatches import CpuStopwatch, CudaStopwatch
 from mace_conformance.instruments.timing import Places, Rounds, orders, settle, timed
 from mace_conformance.instruments.validity import codes
 
@@ -196,3 +196,10 @@ def test_a_pause_of_the_host_is_no_slower_clock(pauses, read):
     watch.device = "cuda"
     watch._torch = type("Torch", (), {"cuda": Queue(pauses)})  # noqa: SLF001 - no GPU here
     assert watch.sm_mhz() == (read and pytest.approx(read))
+
+
+def test_waiting_that_nobody_counts_is_unavailable_not_zero(tmp_path, monkeypatch):
+    monkeypatch.setattr("mace_conformance.instruments.stopwatches.SCHEDULE", tmp_path / "none")
+    reading = CpuStopwatch().read(lambda: None)
+    assert (reading.waited_ms, reading.own_ms) == (None, reading.wall_ms)
+    assert codes([reading], "cpu", ()) == ("waiting-unavailable",)
