@@ -82,3 +82,12 @@ def test_a_case_that_raises_says_where_and_how_to_see_it_again(tmp_path):
     assert "  again  pytest suites/equivariance --mace-target tests/targets.py:raising" in done.text
     assert "Traceback" not in done.text
     assert "During handling" not in done.text
+
+
+@pytest.mark.parametrize(
+    "narrowed", [{"backend": ("oeq",)}, {"execution": ("cuda_graph",)}, {"policy": ("tf32",)}]
+)
+def test_what_is_known_and_cannot_run_here_is_not_called_unknown(narrowed):
+    ((option, (name,)),) = narrowed.items()
+    with pytest.raises(ConformanceError, match=rf"^--mace-{option} {name}: not available here"):
+        Session(Options(ROOT, plan="smoke", device="cpu", **narrowed))

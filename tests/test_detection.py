@@ -35,7 +35,8 @@ RENEW = (
 # steps need the plan qualify there, and slower-by the trial of `ab`.
 AWAITED = {
     "convolution-unfused", "slower-by", "never-compiled",
-    "graph-broken", "sizes-static", "backward-lost", "compiled-forces-scaled", "convolution-naive",
+    "graph-broken", "sizes-static", "backward-lost", "compiled-forces-scaled",
+    "stale-edges", "stale-positions",
     # Baths and bonds belong to the plan qualify, minutes a fault on a CPU.
     "barostat-sign", "hot-thermostat", "kinetic-energies-alike",
     "pressed-in-single", "rough-in-single", "slack-in-single",
