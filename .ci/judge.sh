@@ -13,7 +13,7 @@ code=$?
 
 if [ -f "$report/report.md" ]; then
   [ -n "${GITHUB_STEP_SUMMARY:-}" ] || cat "$report/report.md" # there the run itself wrote it
-  verdict="$(sed -n '1s/.*: //p' "$report/report.md")"
+  verdict="$(sed -n '1s/.*: \([[:alpha:]]*\).*/\1/p' "$report/report.md")"
 else
   echo "mace-conformance ended with exit code $code before it judged anything." \
     >> "${GITHUB_STEP_SUMMARY:-/dev/stdout}"

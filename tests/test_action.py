@@ -87,6 +87,23 @@ def test_a_pass_writes_the_summary_and_the_verdict(installed):
     assert re.fullmatch(r"verdict=(PASS|UNJUDGED)\n", (installed / "GITHUB_OUTPUT").read_text())
 
 
+@pytest.mark.parametrize(
+    ("title", "word"),
+    [
+        ("# mace 0.3.16: KNOWN, cueq (naive fallback)", "KNOWN"),
+        ("# mace 0.3.16 1234567890 dirty: FAIL", "FAIL"),
+        ("# toy 1: incomplete, pass so far", "incomplete"),
+    ],
+)
+def test_the_verdict_that_is_handed_on_is_one_word(title, word):
+    script = re.search(r"sed -n '([^']*)'", (ROOT / ".ci" / "judge.sh").read_text())[1]
+    done = subprocess.run(
+        ["sed", "-n", script], input=f"{title}\n\ntext: more\n", capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    assert done.stdout == f"{word}\n"
+
+
 def test_a_failure_fails_the_check(installed, tmp_path):
     site = {"PYTHONPATH": str(installed / "site")}
     done = run(

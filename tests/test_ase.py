@@ -17,7 +17,7 @@ from mace_conformance.subjects import structures
 from mace_conformance.subjects.ase_potential import AsePotential, in_vacuum
 from mace_conformance.subjects.ase_target import AseTarget
 from mace_conformance.subjects.hardware import Hardware
-from mace_conformance.subjects.targets import load_target
+from mace_conformance.subjects.target_loading import load_target
 
 MORSE = "ase:tests/calculators.py:morse"
 NARROW = ("--mace-plan", "smoke", "--mace-structure", "ethanol,ethanol-boxed,rocksalt")

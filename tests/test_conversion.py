@@ -92,6 +92,29 @@ def test_mixed_dtypes_are_refused(pair):
         mace_conversion.again(mixed, "mace")
 
 
+def test_mixed_devices_are_refused(pair):
+    mixed = copied(pair[0].module)
+    mixed.readouts[0].linear.weight = torch.nn.Parameter(
+        torch.empty_like(mixed.readouts[0].linear.weight, device="meta")
+    )
+    with pytest.raises(ConformanceError, match=r"several devices.*cpu.*meta"):
+        mace_conversion.again(mixed, "mace")
+
+
+def test_a_converted_model_is_not_converted_again(pair, tmp_path):
+    with pytest.raises(ConformanceError, match=r"converted already.*cuequivariance_torch"):
+        mace_conversion.again(pair[1].module, "mace")
+    torch.save(pair[1].module, tmp_path / "converted.model")
+    with pytest.raises(ConformanceError, match=r"converted already"):
+        MaceTarget().adopt(str(tmp_path / "converted.model"))
+
+
+@pytest.mark.parametrize("model", ["mace-zbl", "energy-dipoles"])
+def test_a_class_that_no_converter_knows_is_refused(model):
+    with pytest.raises(ConformanceError, match=r"cannot be converted: Model is not a ScaleShift"):
+        MaceTarget().potential(model, "Default", "fp64", "cueq", "cpu")
+
+
 def test_every_fault_is_expected_by_a_quantity():
     known = tolerances.load(ROOT / "tolerances.toml").quantities
     for name in ("reference_energies_lost", "heads_reversed", "cutoff_rounded", "block_left"):

@@ -20,7 +20,8 @@ from mace_conformance.instruments.dynamics_plan import Plan, demand_known, deman
 from mace_conformance.instruments.dynamics_records import write
 from mace_conformance.instruments.dynamics_systems import SOLVATED, system
 from mace_conformance.subjects import structures
-from mace_conformance.subjects.targets import Subject, load_target
+from mace_conformance.subjects.target_loading import load_target
+from mace_conformance.subjects.targets import Subject
 from mace_conformance.subjects.toy import ToyPotential
 
 TEMPERATURE = 300.0

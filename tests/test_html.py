@@ -11,7 +11,8 @@ from runs import FAILING, KNOWN, PASSING, RUN, measured, write
 
 from mace_conformance.findings.embedding import Column, embedded
 from mace_conformance.findings.files import write_findings
-from mace_conformance.findings.html import MOST_CASES, html_text, write_html
+from mace_conformance.findings.html import MOST_CASES, html_text
+from mace_conformance.findings.records import read_run
 from mace_conformance.findings.steps import timed_steps
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
@@ -54,6 +55,11 @@ class Page(HTMLParser):
         return [value if number or value is None else texts[value] for value in values]
 
 
+def written(folder):
+    """The page of the run in a folder."""
+    return html_text(*read_run(folder))
+
+
 @pytest.fixture
 def page(tmp_path):
     timed = [
@@ -67,7 +73,7 @@ def page(tmp_path):
     error = measured("precision.policy.forces", first=GROWN, blocks=blocks, verdict="fail")
     moved = measured("dynamics.nve.drift", trace=COURSE)
     folder = write(tmp_path / "run", [PASSING, FAILING, KNOWN, error, moved, *timed])
-    return write_html(folder).read_text(encoding="utf-8")
+    return written(folder)
 
 
 def test_elements_close_links_resolve_and_nothing_is_fetched(page):
@@ -91,13 +97,13 @@ def test_the_page_shows_what_a_reader_looks_for(page):
 
 def test_failures_stand_in_the_order_of_their_ratios(tmp_path):
     found = [measured(structure=f"s{i}", verdict="fail", ratio=10.0**i) for i in (2, 9, 5)]
-    text = write_html(write(tmp_path / "run", found)).read_text(encoding="utf-8")
+    text = written(write(tmp_path / "run", found))
     assert Page(text).column("ratio") == [1e9, 1e5, 1e2]
 
 
 def test_what_passes_closest_to_its_limit_is_seen_first(tmp_path):
     near = measured(structure="near", ratio=0.98)
-    text = write_html(write(tmp_path / "run", [PASSING, near])).read_text(encoding="utf-8")
+    text = written(write(tmp_path / "run", [PASSING, near]))
     assert "Closest to their limits" in text
     assert text.index("near-off-fp32-cueq") < text.index("How far from the limits")
 
@@ -109,7 +115,7 @@ def test_a_doubled_cell_and_the_case_itself_are_two_sizes():
 
 
 def test_sections_without_content_are_left_out(tmp_path):
-    text = write_html(write(tmp_path / "run", [PASSING])).read_text()
+    text = written(write(tmp_path / "run", [PASSING]))
     for name in ("failing", "known", "growth", "drift", "speed", "scaling", "provisional"):
         assert f'<section id="{name}"' not in text
 
@@ -130,19 +136,19 @@ def test_no_text_of_a_record_becomes_markup(tmp_path, field):
         tmp_path / "run", [odd], command=HOSTILE, plan=HOSTILE, problems=(HOSTILE,),
         target={"name": HOSTILE}, hardware={"class": HOSTILE}, not_run={HOSTILE: 1},
     )  # fmt: skip
-    found = Page(write_html(folder).read_text(encoding="utf-8"))
+    found = Page(written(folder))
     assert found.tags.count("script") == 2
     assert "img" not in found.tags
 
 
 def test_a_killed_run_is_incomplete(tmp_path):
-    text = write_html(write(tmp_path / "run", [PASSING], finished=False)).read_text()
+    text = written(write(tmp_path / "run", [PASSING], finished=False))
     assert '<span class="verdict unjudged">incomplete, pass so far</span>' in text
     assert "the run was cut short" in text
 
 
 def test_a_run_that_measured_nothing_has_a_page(tmp_path):
-    assert "VACUOUS" in write_html(write(tmp_path / "run", [], planned=0)).read_text()
+    assert "VACUOUS" in written(write(tmp_path / "run", [], planned=0))
 
 
 def test_infinite_and_missing_numbers_have_a_place(tmp_path):
@@ -153,7 +159,7 @@ def test_infinite_and_missing_numbers_have_a_place(tmp_path):
         measured("precision.d.x", verdict="unjudged", limit=None, ratio=None),
         measured("precision.e.x", bound="min", ratio=1e300),
     ]
-    text = write_html(write(tmp_path / "run", odd)).read_text()
+    text = written(write(tmp_path / "run", odd))
     assert "nan" not in re.findall(r'[xy]="([^"]*)"', text)
     assert Page(text).column("ratio").count(None) == 2
     assert Page(text).column("ratio").count(math.inf) == 1

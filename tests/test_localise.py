@@ -29,7 +29,15 @@ BLOCKS = [
     "interactions.0.linear_up", "interactions.0.linear", "products.0.linear",
     "interactions.1.linear_up", "interactions.1.linear", "products.1.linear",
 ]  # fmt: skip
-VECTORS = ["interactions.0.linear", "interactions.1.linear_up", "interactions.1.linear"]
+KERNELS = [
+    "interactions.0.conv_tp", "interactions.0.skip_tp", "products.0.symmetric_contractions",
+    "interactions.1.conv_tp", "interactions.1.skip_tp", "products.1.symmetric_contractions",
+    "readouts.0", "readouts.1",
+]  # fmt: skip
+VECTORS = [
+    "interactions.0.conv_tp", "interactions.0.linear", "products.0.symmetric_contractions",
+    "interactions.1.linear_up", "interactions.1.conv_tp", "interactions.1.linear",
+]  # fmt: skip
 WEIGHTS = [*BLOCKS, "node_embedding.linear", "readouts.0.linear", "readouts.1.linear_1"]
 
 
@@ -80,7 +88,7 @@ def test_no_block_is_blamed_where_all_agree(pair):
 
 
 @pytest.mark.parametrize("size", [1e-10, 1e-6, 1e-2])
-@pytest.mark.parametrize("name", BLOCKS)
+@pytest.mark.parametrize("name", [*BLOCKS, *KERNELS])
 def test_another_normalisation(pair, name, size):
     with planted(altered(block(pair[0], name), scaled(size))):
         place, diagnosis = verdict(pair)
@@ -88,7 +96,7 @@ def test_another_normalisation(pair, name, size):
     assert diagnosis.startswith("normalisation (found = 1")
 
 
-@pytest.mark.parametrize("name", BLOCKS)
+@pytest.mark.parametrize("name", [*BLOCKS, *KERNELS])
 def test_half_precision(pair, name):
     with planted(altered(block(pair[0], name), halved)):
         assert verdict(pair) == (name, "dtype (as rounding to fp16 or tf32)")

@@ -10,7 +10,8 @@ from promise_example import Cell
 from mace_conformance.errors import ConformanceError
 from mace_conformance.promises.catalogue import Catalogue
 from mace_conformance.promises.known_issues import Issue, matching
-from mace_conformance.promises.reach import check_names, reaches
+from mace_conformance.promises.naming import check_names
+from mace_conformance.promises.reach import reaches
 from mace_conformance.promises.terms import Plan, Quantity
 
 OFFERED = Catalogue(models=(), structures=(), policies=("fp64",), backends=("e3nn", "cueq"))
@@ -70,6 +71,6 @@ def test_a_refused_name_is_not_spoken_of() -> None:
 
 @pytest.mark.parametrize("name", ["cuq", "!cuq"])
 def test_a_name_that_does_not_exist_is_refused(name: str) -> None:
-    check_names([issue(backend=("cueq*", "!oeq"), hardware=("!cpu",))], KNOWN)
-    with pytest.raises(ConformanceError, match=r"'row' \(line 3\).*did you mean 'cueq'"):
-        check_names([issue(backend=(name,))], KNOWN)
+    check_names([("here", issue(backend=("cueq*", "!oeq"), hardware=("!cpu",)))], KNOWN)
+    with pytest.raises(ConformanceError, match=r"^here: .*did you mean 'cueq'"):
+        check_names([("here", issue(backend=(name,)))], KNOWN)

@@ -6,8 +6,9 @@ from xml.etree import ElementTree
 import pytest
 from runs import FAILING, KNOWN, PASSING, measured, write
 
-from mace_conformance.findings.junit import write_junit
-from mace_conformance.findings.report import LONGEST, write_report
+from mace_conformance.findings.junit import junit_text
+from mace_conformance.findings.records import read_run
+from mace_conformance.findings.report import LONGEST, report_text
 from mace_conformance.findings.summary import summary_lines
 
 SNAPSHOT = """\
@@ -71,43 +72,48 @@ precision.forces = 4.1e-04, limit 3.0e-05 (13.7 x over)
 """
 
 
+def written(folder):
+    """The Markdown of the run in a folder."""
+    return report_text(*read_run(folder))
+
+
 def test_the_report_of_three_measurements(tmp_path):
     problems = ("known issue 'old': remove the row",)
     folder = write(tmp_path / "run", [PASSING, FAILING, KNOWN], problems=problems)
-    assert write_report(folder).read_text() == SNAPSHOT
+    assert written(folder) == SNAPSHOT
 
 
 def test_a_killed_run_is_incomplete_in_title_and_reasons(tmp_path):
     folder = write(tmp_path / "run", [PASSING], finished=False)
-    text = write_report(folder).read_text()
+    text = written(folder)
     assert text.startswith("# mace 0.3.16 1234567890 dirty: incomplete, pass so far\n")
     assert "the run did not come to its end: 1 of 3 planned cases measured" in text
     assert "finished never" in text
 
 
 def test_a_run_that_measured_nothing_is_vacuous(tmp_path):
-    text = write_report(write(tmp_path / "run", [], planned=0)).read_text()
+    text = written(write(tmp_path / "run", [], planned=0))
     assert text.splitlines()[0].endswith(": VACUOUS")
     assert "- nothing was measured" in text
 
 
 def test_a_problem_fails_a_run_whose_measurements_pass(tmp_path):
     folder = write(tmp_path / "run", [PASSING], problems=("a law left the RNG changed",))
-    assert write_report(folder).read_text().splitlines()[0].endswith(": FAIL")
+    assert written(folder).splitlines()[0].endswith(": FAIL")
     assert summary_lines(folder)[0] == ("verdict FAIL; 2 planned cases left no record")
     assert "problem a law left the RNG changed" in summary_lines(folder)
 
 
 def test_a_table_stays_a_table_whatever_a_name_holds(tmp_path):
     odd = measured(structure="a|b\n## c", verdict="unjudged", limit=None, ratio=None)
-    text = write_report(write(tmp_path / "run", [odd], command="x | y\n# z")).read_text()
+    text = written(write(tmp_path / "run", [odd], command="x | y\n# z"))
     assert "x \\| y # z" in text
     assert "\n# z" not in text
 
 
 def test_a_fence_in_a_message_does_not_end_its_block(tmp_path):
     failing = measured(verdict="fail", message="before\n```\nafter")
-    text = write_report(write(tmp_path / "run", [failing])).read_text()
+    text = written(write(tmp_path / "run", [failing]))
     assert text.count("```") == 2
 
 
@@ -125,7 +131,7 @@ def test_a_hundred_thousand_records_fit_in_ten_seconds(tmp_path, verdict):
     problems = tuple(f"problem {i} " + "y" * 2000 for i in range(500))
     folder = write(tmp_path / "run", records, planned=100_000, problems=problems)
     started = time.process_time()
-    text = write_report(folder).read_text()
+    text = written(folder)
     assert time.process_time() - started < 10
     assert len(text) < LONGEST
     assert "## Problems" in text
@@ -134,7 +140,7 @@ def test_a_hundred_thousand_records_fit_in_ten_seconds(tmp_path, verdict):
 
 def test_at_most_25_failures_are_shown_and_the_rest_counted(tmp_path):
     records = [measured(structure=f"s{i}", verdict="fail", message=f"m{i}") for i in range(40)]
-    text = write_report(write(tmp_path / "run", records)).read_text()
+    text = written(write(tmp_path / "run", records))
     assert text.count("```text") == 25
     assert "and 15 more failing, in records.jsonl" in text
 
@@ -142,7 +148,7 @@ def test_at_most_25_failures_are_shown_and_the_rest_counted(tmp_path):
 def test_junit_tells_errors_from_failures_and_survives_odd_characters(tmp_path):
     error = measured(structure="e", verdict="error", message="RuntimeError: \x00\x1b[31m <&>")
     folder = write(tmp_path / "run", [PASSING, FAILING, error], problems=("stale",))
-    suite = ElementTree.parse(write_junit(folder)).getroot()[0]  # noqa: S314
+    suite = ElementTree.fromstring(junit_text(*read_run(folder)))[0]  # noqa: S314
     counts = {name: suite.get(name) for name in ("tests", "errors", "failures", "skipped")}
     assert counts == {"tests": "4", "errors": "1", "failures": "2", "skipped": "0"}
     assert suite.find(".//error").text == "RuntimeError: ??[31m <&>"

@@ -211,12 +211,17 @@ def test_a_set_that_a_throttled_device_gave_confirms_nothing():
     assert row.verdict == "invalid set"
 
 
-RECORDS = ("reports/dynamics/water", "reports/training/water-20-epochs", "docs/layouts.md")
+RECORDS = ("reports/dynamics/water", ["reports/training/water-20-epochs"], "docs/layouts.md")
+
+
+def under(folder):
+    dynamics, training, layouts = RECORDS
+    return folder / dynamics, [folder / each for each in training], folder / layouts
 
 
 def test_claims_of_dynamics_training_and_layouts_are_read_from_their_records(tmp_path):
-    rows = claims_of_records.findings(*(ROOT / name for name in RECORDS))
-    lacking = claims_of_records.findings(*(tmp_path / name for name in RECORDS))
+    rows = claims_of_records.findings(*under(ROOT))
+    lacking = claims_of_records.findings(*under(tmp_path))
     assert {row.verdict for row in lacking} == {"not measured"}
     assert {row.claim for row in rows} == {row.claim for row in lacking}
     assert {row.verdict for row in rows} <= {"confirmed", "bounded", "refuted"}
@@ -236,7 +241,7 @@ def test_a_shift_is_judged_with_its_error(tmp_path, difference, error, verdict):
     record = {name: [] for name in ("legs", "problems", "shadow")}
     record |= {name: {} for name in ("plan", "stack", "series", "radial")}
     (tmp_path / "record.json").write_bytes(msgspec.json.encode(record | {"rows": [row]}))
-    found = claims_of_records.findings(tmp_path, tmp_path / "x", tmp_path / "y")
+    found = claims_of_records.findings(tmp_path, [tmp_path / "x"], tmp_path / "y")
     assert [each.verdict for each in found if each.claim.startswith("density")] == [verdict]
 
 

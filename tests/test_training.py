@@ -105,23 +105,37 @@ def test_an_unknown_recipe_is_refused_with_the_nearest():
     assert {"cpu", "cuda"} >= {d for each in RECIPES.values() for d in each.devices}
 
 
+def by_seed(values):
+    return dict(enumerate(values, start=1))
+
+
 def test_ratios_recover_what_is_put_in():
     generator = np.random.default_rng(1)
     base = 7.5 * np.exp(0.02 * generator.standard_normal(6))
     worse = 9.6 * np.exp(0.02 * generator.standard_normal(6))
-    found_ratio = claim.ratio(list(worse), list(base))
+    found_ratio = claim.ratio("bf16-weights", by_seed(worse), by_seed(base))
     assert found_ratio.low < 9.6 / 7.5 < found_ratio.high
     assert claim.on_forces(found_ratio) == "confirmed"
     assert claim.on_energies(found_ratio) == "refuted"
-    same = claim.ratio(list(base * 1.001), list(base))
+    same = claim.ratio("fp64", by_seed(base * 1.001), by_seed(base))
     assert (claim.on_forces(same), claim.on_energies(same)) == ("refuted", "confirmed")
-    wide = claim.ratio([5.0, 12.0], [6.0, 9.0])
+    wide = claim.ratio("fp64", by_seed([5.0, 12.0]), by_seed([6.0, 9.0]))
     assert (claim.on_forces(wide), claim.on_energies(wide)) == ("bounded", "bounded")
 
 
+def test_errors_of_one_seed_are_a_pair_where_they_start_alike():
+    base = by_seed([5.0, 9.0, 14.0])
+    worse = {seed: 1.1 * error for seed, error in base.items()}
+    assert claim.ratio("bf16-weights", worse, base).low > 1
+    assert claim.ratio("fp64", worse, base).low < 1
+    missing = {seed: error for seed, error in worse.items() if seed > 1}
+    assert claim.ratio("bf16-weights", missing, base).seeds == (2, 2)
+
+
 def test_one_seed_makes_no_interval():
-    with pytest.raises(ConformanceError, match="two seeds"):
-        claim.ratio([1.0], [1.0, 2.0])
+    for name in ("fp64", "fp32"):
+        with pytest.raises(ConformanceError, match="two seeds"):
+            claim.ratio(name, {1: 1.0}, {1: 1.0, 2: 2.0})
 
 
 def written(folder, rows):

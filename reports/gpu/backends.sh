@@ -28,7 +28,6 @@ all() { # one line for each process, the most important first
   echo "suite-gate|$suite --mace-report $out/suite-gate"
   echo "detect|$detect --plan qualify --scope own --cases water8-residual-fp64-e3nn-compiled,water8-density_heads2@pbe-fp64-e3nn-compiled,water8-density_heads2@pbe-fp64-cueq-compiled --out $out/detect --faults graph-broken,sizes-static,backward-lost,compiled-forces-scaled"
   echo "naive|$detect --out $out/naive --faults convolution-naive"
-  echo "wheel|$detect --plan qualify --scope own --out $out/wheel --faults state-by-wheel"
   echo "audit|$suite $whole --mace-quantity 'backends.audit.*' --mace-quantity backends.conversion.wheels --mace-report $out/audit"
   if [ -n "$oeq" ]; then
     echo "suite-oeq|PYTHONPATH=$oeq:\$PYTHONPATH $suite $whole --mace-backend e3nn --mace-backend oeq --mace-backend hybrid --mace-quantity 'backends.conversion.[!auw]*' --mace-quantity 'backends.parity.variants.*' --mace-quantity 'backends.audit.*' --mace-model residual --mace-model density-heads2 --mace-report $out/suite-oeq"

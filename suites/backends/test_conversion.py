@@ -86,7 +86,7 @@ def test_the_promised_kernels_are_called(case, potential, measure):
         yield without_call(potential, case.structure, case.backend)
 
 
-@quantity("backends.conversion.accepted", "backends.conversion.unknown")
+@quantity("backends.conversion.accepted", "backends.conversion.cast", "backends.conversion.unknown")
 def test_a_model_that_is_taken_is_the_same_model(case, potential, measure):
     """The converter refuses a model in words, or returns one with the same outputs."""
 
