@@ -18,6 +18,7 @@ from mace_conformance.detection.run import Runner, failures
 from mace_conformance.detection.seen import seen_by, sights
 from mace_conformance.detection.summary import summarise, write_summary
 from mace_conformance.detection.thresholds import search
+from mace_conformance.detection.warm import Warm
 from mace_conformance.errors import ConformanceError
 from mace_conformance.promises import tolerances
 from mace_conformance.promises.terms import Limit
@@ -313,7 +314,7 @@ class Laws:
         ratio = self.ratios[probe.fault](probe.size)
         found = (caught(ratio=ratio, cases=("worst",)),) if ratio else ()
         self.runs.append((probe.fault, probe.size, task.cases))
-        return msgspec.structs.replace(probe, caught=found)
+        return msgspec.structs.replace(probe, caught=found, judged=1)
 
 
 @pytest.mark.parametrize(
@@ -321,7 +322,7 @@ class Laws:
     [
         (lambda size: size / 1e-13, 3),
         (lambda size: 0.3 + size / 1e-4, 5),
-        (lambda size: 0.3 / (1 - min(size, 0.99)), 5),
+        (lambda size: 0.3 / (1 - min(size, 0.99)), 6),
     ],
     ids=["linear", "over noise", "towards a limit"],
 )
@@ -343,6 +344,17 @@ def test_a_fault_that_a_row_cannot_see_gives_way_to_the_next_one():
     run_rows(laws, [ticket], jobs=1, seconds=60)
     assert ticket.best.fault == "crooked"
     assert {fault for fault, *_ in laws.runs} == {"unseen", "crooked"}
+
+
+def test_what_a_row_was_known_by_bounds_its_search_from_above():
+    window = tolerances.load(ROOT / "tolerances.toml").window
+    best = Sight("crooked", 0.98, 15.0, ("worst",))
+    ticket = Ticket((TURNS, "policy=fp64"), 1e-6, ("a", "worst"), [planted()], window, best)
+    laws = Laws(crooked=lambda size: 0.3 / abs(1 - size))
+    run_rows(laws, [ticket], jobs=1, seconds=60)
+    assert window.margin <= ticket.best.ratio <= window.reach
+    assert max(size for _, size, _ in laws.runs) < best.size
+    assert {cases for *_, cases in laws.runs} == {("worst",)}
 
 
 def test_a_row_is_tried_first_with_what_came_nearest():
@@ -376,13 +388,21 @@ def test_what_fails_without_a_fault_counts_for_none(tmp_path, monkeypatch):
     failing = [measured(TURNS, verdict="fail", line=line) for line in (7, 8)]
     run = type("Made", (), {"problems": ()})
     monkeypatch.setattr("mace_conformance.detection.run.read_run", lambda _: (run, failing))
-    monkeypatch.setattr(
-        "mace_conformance.detection.run.subprocess.run",
-        lambda *_, **__: type("Done", (), {"returncode": 1})(),
-    )
+    runner.start = lambda _: (1, "")
     found = runner(fault_task(planted(), setting, KNOWN)).caught
     journal.close()
     assert [c.row for c in found] == ["policy=fp32"]
+
+
+def test_a_warm_process_makes_one_run_after_another_and_tells_their_codes(tmp_path):
+    warm = Warm()
+    for text, code in (("assert 1", 0), ("assert 0", 1), ("import os; os._exit(7)", 7)):
+        (tmp_path / "test_it.py").write_text(f"def test_it():\n    {text}\n")
+        words = ["python", "-m", "pytest", str(tmp_path / "test_it.py"), "-p", "no:cacheprovider"]
+        found, printed = warm(words)
+        assert found == code
+        assert (" passed" in printed) == (code == 0)
+    warm.close()
 
 
 def test_a_fault_planted_in_the_toy_is_detected_once(tmp_path, capsys):
