@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from types import SimpleNamespace
 
 import pytest
 from promise_example import Cell
@@ -14,7 +15,15 @@ from mace_conformance.promises.naming import check_names
 from mace_conformance.promises.reach import reaches
 from mace_conformance.promises.terms import Plan, Quantity
 
-OFFERED = Catalogue(models=(), structures=(), policies=("fp64",), backends=("e3nn", "cueq"))
+MODELS = tuple(
+    SimpleNamespace(name=name, plan=plan) for name, plan in (("a", "gate"), ("b", "qualify"))
+)
+OFFERED = Catalogue(
+    models=MODELS,  # type: ignore[arg-type]
+    structures=(),
+    policies=("fp64",),
+    backends=("e3nn", "cueq"),
+)
 QUANTITIES = {
     each.name: each
     for each in (
@@ -52,6 +61,8 @@ def issue(quantity: str = "precision.energy", **selectors: tuple[str, ...]) -> I
         (issue(hardware=("!cpu",)), False),
         (issue(hardware=("cpu",)), True),
         (issue(model=("another",)), True),
+        (issue(model=("a", "b")), True),
+        (issue(model=("b",)), False),
         (issue("precision.late"), False),
         (issue("precision.launches"), False),
         (issue("precision.l*"), False),
