@@ -48,25 +48,6 @@ VARIANTS: list[tuple[str, str, str | None, Any]] = [
     ("tf32+fp16-edges tuned", "tf32+fp16-edges", None, {"max_autotune": True}),
 ]
 
-#: what is asked first while fused steps are wrong: which part of the way from eager to fused it is
-DOUBTS: list[tuple[str, str, str | None, Any]] = [
-    ("tf32+fp16-edges graph frozen", "tf32+fp16-edges", None, "frozen"),
-    ("tf32+fp16-edges traced", "tf32+fp16-edges", None, "traced"),
-    ("fp32 fused", "fp32", None, {}),
-    ("fp16-edges fused", "fp16-edges", None, {}),
-    ("tf32 fused", "tf32", None, {}),
-    ("no reuse of buffers", "tf32+fp16-edges", None, {"allow_buffer_reuse": False}),
-    (
-        "no padding",
-        "tf32+fp16-edges",
-        None,
-        {"comprehensive_padding": False, "shape_padding": False},
-    ),
-    ("precision casts", "tf32+fp16-edges", None, {"emulate_precision_casts": True}),
-]
-if os.environ.get("MIXED_DOUBTS"):
-    VARIANTS = DOUBTS
-
 
 class Late(Exception):
     """A variant took longer than it may."""
