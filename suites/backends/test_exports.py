@@ -1,7 +1,7 @@
 """A model handed to TorchScript or to LAMMPS is the same model: heads, ghosts and formats kept."""
 
 from mace_conformance.instruments.metrics import per_atom, rms
-from mace_conformance.instruments.replays import called
+from mace_conformance.instruments.replays import called, misdeclared
 from mace_conformance.laws import quantity
 
 
@@ -35,3 +35,12 @@ def test_an_export_gives_what_its_model_does(case, potential, eager, measure):
         for structure in called(case.structure, case.generator):
             both = (each.fresh(structure)[case.observable] for each in (potential, eager))
             yield rms(*both), structure.name
+
+
+@quantity("backends.exports.declared")
+def test_an_export_says_what_its_model_is(case, potential, measure):
+    """LAMMPS is told the model's elements in their order and its cutoff."""
+
+    @measure
+    def facts():
+        yield misdeclared(potential)

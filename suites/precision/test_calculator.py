@@ -3,7 +3,7 @@
 from mace_conformance.instruments.comparison import compared
 from mace_conformance.instruments.derivatives import directions
 from mace_conformance.instruments.edits import STEPS, companions, edit, unfollowed
-from mace_conformance.instruments.hessians import asymmetry, product_error
+from mace_conformance.instruments.hessians import asymmetry, product_error, slope_error
 from mace_conformance.instruments.metrics import rms
 from mace_conformance.laws import quantity
 
@@ -34,6 +34,16 @@ def test_node_energies_without_atoms_add_up(case, potential, measure):
         expected = potential(case.structure)["interaction_energy"]
         nodes = potential.calculator().interaction(case.structure)
         yield compared(expected.of(nodes.sum()), expected, case.structure)
+
+
+@quantity("precision.calculator.free_energy")
+def test_the_free_energy_is_the_energy(case, potential, measure):
+    """There is no entropy in a force field: `free_energy`, which ASE optimises, is the energy."""
+
+    @measure
+    def both():
+        found = potential.calculator().result(case.structure, "free_energy")
+        yield rms(found, potential(case.structure)["energy"])
 
 
 @quantity("precision.calculator.padded.forces", "precision.calculator.padded.stress")
@@ -170,6 +180,17 @@ def test_the_hessian_is_the_slope_of_the_forces(case, potential, measure):
         hessian = potential.calculator().hessian(case.structure)
         for along in directions(case):
             yield product_error(hessian, potential, case.structure, along)
+
+
+@quantity("precision.calculator.slopes.dipole", "precision.calculator.slopes.polarizability")
+def test_dielectric_derivatives_are_slopes(case, potential, measure):
+    """Derivatives of dipole and polarizability times a displacement are their change."""
+
+    @measure
+    def products():
+        found = potential.calculator().dielectric(case.structure)[case.observable]
+        for along in directions(case):
+            yield slope_error(found, potential, case.structure, along, case.observable)
 
 
 @quantity("precision.calculator.hessian.symmetry")
