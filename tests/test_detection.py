@@ -13,7 +13,7 @@ from mace_conformance.detection.committed import load_record, outdated, recorded
 from mace_conformance.detection.plan import Setting, baseline_tasks, fault_task
 from mace_conformance.detection.record import Caught, Journal, Probe, Stamp, read_journal
 from mace_conformance.detection.rows import Sight, Ticket, fitting, run_rows
-from mace_conformance.detection.rows_record import load_rows, row_sights
+from mace_conformance.detection.rows_record import load_rows, row_sights, standing
 from mace_conformance.detection.run import Runner, failures
 from mace_conformance.detection.seen import seen_by, sights
 from mace_conformance.detection.summary import summarise, write_summary
@@ -302,6 +302,21 @@ def test_a_row_seen_to_fail_is_measured_by_the_limit_it_has_now(tmp_path):
         write_summary(folder, {}, present, folder)
         seen = row_sights(load_rows(folder / "rows.json"), present)
         assert [sight.ratio for _, sight in seen] == ratios
+
+
+def test_a_row_that_was_merged_is_found_in_the_row_it_is_part_of_today(tmp_path):
+    text = (ROOT / "tolerances.toml").read_text()
+    row = f'quantity = "{TURNS}"\npolicy = ["bf16-linear"]'
+    assert row in text
+    path = tmp_path / "tolerances.toml"
+    path.write_text(text.replace(row, row.replace("]", ', "own"]')))
+    file = tolerances.load(path)
+    merged = standing(TURNS, "policy=bf16-linear", file)
+    assert merged.policy == ("bf16-linear", "own")
+    assert standing(TURNS, "policy=own", file) is merged
+    assert standing(TURNS, "policy=fp64", file).policy == ("fp64",)
+    assert standing(TURNS, "policy=fp64,own", file) is None
+    assert standing("no.such", "policy=fp64", file) is None
 
 
 class Laws:
