@@ -37,9 +37,6 @@ AWAITED = {
     "convolution-unfused", "slower-by", "never-compiled",
     "graph-broken", "sizes-static", "backward-lost", "compiled-forces-scaled",
     "stale-edges", "stale-positions", "harmonics-folded", "harmonics-stale",
-    # Baths and bonds belong to the plan qualify, minutes a fault on a CPU.
-    "barostat-sign", "hot-thermostat", "kinetic-energies-alike",
-    "pressed-in-single", "rough-in-single", "slack-in-single",
 }  # fmt: skip
 STAMP = Stamp(
     suite_version="0.1.0",
