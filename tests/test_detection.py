@@ -33,11 +33,7 @@ RENEW = (
 )
 # What only a GPU shows, until their records are committed: `.ci/gpu-faults`; compiled
 # steps need the plan qualify there, and slower-by the trial of `ab`.
-AWAITED = {
-    "convolution-unfused", "slower-by", "never-compiled",
-    "graph-broken", "sizes-static", "backward-lost", "compiled-forces-scaled",
-    "stale-edges", "stale-positions", "harmonics-folded", "harmonics-stale",
-}  # fmt: skip
+AWAITED = {"never-compiled", "sizes-static", "harmonics-folded", "harmonics-stale"}
 STAMP = Stamp(
     suite_version="0.1.0",
     tolerances_sha256="ab" * 32,
