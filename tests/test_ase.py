@@ -139,6 +139,7 @@ class NoForces(Calculator):
         ("ase:tests/calculators.py:stale", "does not respond: H-O"),
         ("ase:tests/calculators.py:no_calculator", "a object is no ASE calculator"),
         ("ase:tests/calculators.py:nothing", "has no 'nothing'"),
+        ("ase:nowhere.at_all:EMT", "no such module in this environment; install it, put its"),
         ("ase:ase.calculators.nowhere:EMT", "No module named 'ase.calculators.nowhere'"),
         ("ase:EMT", "unknown --mace-target 'ase:EMT'"),
         ("ase:tests/calculators.py:__doc__", "cannot be called"),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from mace_conformance.subjects import building, code_generation, structures
+from mace_conformance.subjects import building, code_generation, process_state, structures
 from mace_conformance.subjects.mace_graph import copied
 from mace_conformance.subjects.mace_target import MaceTarget
 from mace_conformance.subjects.models import MODELS
@@ -36,7 +36,8 @@ def parts(module):
 
 def test_a_model_is_the_same_without_repetition(target):
     graphs = target.potential(MODEL, "Default", "fp64", "e3nn", "cpu").graphs
-    batch = graphs.batch([structures.load("ethanol-lone")])
+    with process_state.restored():  # it leaves the dtype of the graphs as the default
+        batch = graphs.batch([structures.load("ethanol-lone")])
     with mock.patch.object(building, "without_repetition", contextlib.nullcontext):
         plain = building.build(MODELS[MODEL])
     quick = building.build(MODELS[MODEL])
@@ -44,7 +45,9 @@ def test_a_model_is_the_same_without_repetition(target):
     ours, theirs = quick.state_dict(), plain.state_dict()
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-    forces = [[model(copied(batch))["forces"] for _ in range(WARM_UPS)] for model in (quick, plain)]
+    with process_state.restored():
+        torch.set_default_dtype(torch.float64)
+        forces = [[m(copied(batch))["forces"] for _ in range(WARM_UPS)] for m in (quick, plain)]
     assert torch.equal(forces[0][-1], forces[1][-1])
 
 

@@ -13,7 +13,7 @@ from mace_conformance.detection.committed import load_record, outdated, recorded
 from mace_conformance.detection.plan import Setting, baseline_tasks, fault_task
 from mace_conformance.detection.record import Caught, Journal, Probe, Stamp, read_journal
 from mace_conformance.detection.rows import Sight, Ticket, fitting, run_rows
-from mace_conformance.detection.rows_record import load_rows, row_sights
+from mace_conformance.detection.rows_record import load_rows, row_sights, standing
 from mace_conformance.detection.run import Runner, failures
 from mace_conformance.detection.seen import seen_by, sights
 from mace_conformance.detection.summary import summarise, write_summary
@@ -33,14 +33,7 @@ RENEW = (
 )
 # What only a GPU shows, until their records are committed: `.ci/gpu-faults`; compiled
 # steps need the plan qualify there, and slower-by the trial of `ab`.
-AWAITED = {
-    "convolution-unfused", "slower-by", "never-compiled",
-    "graph-broken", "sizes-static", "backward-lost", "compiled-forces-scaled",
-    "stale-edges", "stale-positions", "harmonics-folded", "harmonics-stale",
-    # Baths and bonds belong to the plan qualify, minutes a fault on a CPU.
-    "barostat-sign", "hot-thermostat", "kinetic-energies-alike",
-    "pressed-in-single", "rough-in-single", "slack-in-single",
-}  # fmt: skip
+AWAITED = {"never-compiled", "sizes-static", "harmonics-folded", "harmonics-stale"}
 STAMP = Stamp(
     suite_version="0.1.0",
     tolerances_sha256="ab" * 32,
@@ -302,6 +295,21 @@ def test_a_row_seen_to_fail_is_measured_by_the_limit_it_has_now(tmp_path):
         write_summary(folder, {}, present, folder)
         seen = row_sights(load_rows(folder / "rows.json"), present)
         assert [sight.ratio for _, sight in seen] == ratios
+
+
+def test_a_row_that_was_merged_is_found_in_the_row_it_is_part_of_today(tmp_path):
+    text = (ROOT / "tolerances.toml").read_text()
+    row = f'quantity = "{TURNS}"\npolicy = ["bf16-linear"]'
+    assert row in text
+    path = tmp_path / "tolerances.toml"
+    path.write_text(text.replace(row, row.replace("]", ', "own"]')))
+    file = tolerances.load(path)
+    merged = standing(TURNS, "policy=bf16-linear", file)
+    assert merged.policy == ("bf16-linear", "own")
+    assert standing(TURNS, "policy=own", file) is merged
+    assert standing(TURNS, "policy=fp64", file).policy == ("fp64",)
+    assert standing(TURNS, "policy=fp64,own", file) is None
+    assert standing("no.such", "policy=fp64", file) is None
 
 
 class Laws:

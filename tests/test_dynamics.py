@@ -9,16 +9,17 @@ from mace_conformance.errors import ConformanceError
 from mace_conformance.instruments import dynamics, dynamics_statistics
 from mace_conformance.instruments.dynamics import BOLTZMANN, Batched, Exploded, Fields, State
 from mace_conformance.instruments.dynamics_campaign import run_apart, run_here
-from mace_conformance.instruments.dynamics_controls import Scaled
+from mace_conformance.instruments.dynamics_controls import Scaled, Stale
 from mace_conformance.instruments.dynamics_ensembles import BAR, Bath, langevin, volumes
 from mace_conformance.instruments.dynamics_findings import rows
-from mace_conformance.instruments.dynamics_journal import notes
+from mace_conformance.instruments.dynamics_journal import Journal, notes
 from mace_conformance.instruments.dynamics_legs import Leg, Setting, read_checkpoint
 from mace_conformance.instruments.dynamics_observables import bonds, broken
 from mace_conformance.instruments.dynamics_page import page
 from mace_conformance.instruments.dynamics_plan import Plan, demand_known, demand_subjects
 from mace_conformance.instruments.dynamics_records import write
 from mace_conformance.instruments.dynamics_systems import SOLVATED, system
+from mace_conformance.instruments.dynamics_worker import by_another_list
 from mace_conformance.subjects import structures
 from mace_conformance.subjects.target_loading import load_target
 from mace_conformance.subjects.targets import Subject
@@ -376,3 +377,39 @@ def test_scaled_forces_are_what_the_control_says():
     state = at_rest(harmonic)
     found = Scaled(harmonic, 0.5)(state.positions + 1, state.cells)
     np.testing.assert_array_equal(found.forces, -7.5 * np.ones_like(state.positions))
+
+
+class Remembering:
+    """A surface with springs to where atoms were when its list was made."""
+
+    frozen, home = False, None
+
+    def __call__(self, positions, cells):
+        del cells
+        if self.home is None or not self.frozen:
+            self.home = np.round(positions, 1)
+        return Fields(np.zeros(len(positions)), self.home - positions - 1)
+
+    def forget(self):
+        self.frozen, self.home = False, None
+
+
+def test_a_list_that_was_kept_too_long_is_told_from_one_made_anew():
+    state = at_rest(harmonic)
+    moved = state.positions + 0.3
+    stale, fresh = Stale(Remembering()), Remembering()
+    stale(state.positions, state.cells)
+    for surface, expected in ((stale, 0.3), (fresh, 0.0)):
+        there = replace(state, positions=moved, fields=surface(moved, state.cells))
+        found = list(by_another_list(there, fresh))
+        np.testing.assert_allclose(found, expected, atol=1e-12)
+    assert list(by_another_list(state, harmonic)) == []
+
+
+def test_a_page_says_whose_list_was_kept_too_long(tmp_path):
+    assert run_here(small(controls=(), ensembles=("nvt",)), tmp_path, load_target("toy"), hushed)
+    for name, apart in (("fp64-e3nn", 2e-2), ("fp32-e3nn", 2e-6)):
+        noise = apart * np.linspace(0.9, 1.1, 4)
+        Journal(tmp_path).note(leg=f"{name}.nvt", verdict="ran", list=noise.tolist())
+    found = {row.leg: row.verdict for row in rows(tmp_path) if row.observable == "list"}
+    assert found == {"fp64-e3nn.nvt": "fail", "fp32-e3nn.nvt": "pass"}

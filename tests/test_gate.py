@@ -11,6 +11,7 @@ import pytest
 from user import ROOT, conformance, shell
 
 from mace_conformance.findings.records import read_run
+from mace_conformance.session import UNJUDGED_EXIT
 
 BUSY = 2
 """How much slower a processor is that other processes share, at worst."""
@@ -122,6 +123,23 @@ def test_a_failed_verdict_keeps_no_timing(tmp_path):
     assert done.code == 1
     kept = json.loads(saved.read_text())["benchmarks"] if saved.is_file() else []
     assert all(row["extra_info"].get("verdict") in ("pass", "unjudged") for row in kept)
+
+
+def test_a_quantity_without_a_row_is_unjudged_and_the_run_does_not_pass(tmp_path):
+    kept = (ROOT / "tolerances.toml").read_text().split("\n\n")
+    law = "equivariance.turns.forces"
+    rows = [block for block in kept if f'[[limit]]\nquantity = "{law}"' not in block]
+    assert len(rows) < len(kept)
+    path = tmp_path / "tolerances.toml"
+    path.write_text("\n\n".join(rows))
+    done = conformance(
+        tmp_path / "run",
+        *("--mace-target", "toy", "--mace-plan", "smoke", "--mace-tolerances", str(path)),
+        *("--mace-quantity", law),
+    )
+    assert done.code == UNJUDGED_EXIT
+    assert {m.verdict for m in done.measurements} == {"unjudged"}
+    assert f"  {law}" in done.text
 
 
 def test_a_hang_ends_as_an_error(tmp_path):

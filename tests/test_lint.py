@@ -203,6 +203,11 @@ def test_a_fault_that_nobody_catches() -> None:
     )
 
 
+def test_a_fault_that_makes_a_law_raise_needs_no_row() -> None:
+    faults = {**FAULTS, "odd-parity-dropped": {FORCES}}
+    assert lint(load(EXAMPLE), PLANNED, faults, None, {"odd-parity-dropped"}) == [PROVISIONAL]
+
+
 DETECTED = {
     (row.quantity, row.name): records
     for row, records in zip(

@@ -37,6 +37,8 @@ def test_kills_and_false_alarms_are_printed_and_decide(tmp_path):
     assert "| faults | toy 1 |" in table
     assert "| 1 of 1 |" in table
     assert "| 0 of 1 runs |" in table
+    said = "of 1 faults planted 1 are caught, 1 of them without the stored values"
+    assert f"toy 1: {said}; 0 of 1 clean runs raised an alarm" in table
 
 
 def test_journals_of_other_machines_are_counted_in(tmp_path):
@@ -51,6 +53,12 @@ def test_journals_of_other_machines_are_counted_in(tmp_path):
         "0 of 1 runs", "0 of 1 runs", "0 of 2 runs",
     ]  # fmt: skip
     assert lines[4].startswith("| all | toy 1 |")
+
+
+def test_a_folder_of_wheels_stands_for_a_release(tmp_path):
+    given = {"NIGHTLY_PARTS": "releases", "NIGHTLY_MACE": str(tmp_path / "m0")}
+    done = nightly(tmp_path / "night", **given, NIGHTLY_FAULTS="none")
+    assert (tmp_path / "night" / "m0" / "detection.jsonl").is_file(), done.stdout + done.stderr
 
 
 def test_bad_input_ends_the_night_at_once(tmp_path):

@@ -19,7 +19,7 @@ from mace_conformance.data.models.making.ship import ship
 from mace_conformance.data.models.making.sources import SOURCES
 from mace_conformance.data.models.making.training import RAMP, WEIGHTS, Trainer
 from mace_conformance.errors import ConformanceError
-from mace_conformance.subjects import trained, trained_specs
+from mace_conformance.subjects import process_state, trained, trained_specs
 from mace_conformance.subjects.building import construct
 
 ENERGIES = {1: -10.75, 8: -102.5}
@@ -54,13 +54,13 @@ def graphs_of(*names):
 
 def evaluated(module, head=0):
     shape = msgspec.structs.replace(SHAPES["water"], nodes=12, edges=40, graphs=3)
-    room = Room(shape, "cpu")
-    room.load(graphs_of("H2O", "H2O2"))
-    view = {k: v.double() if v.is_floating_point() else v for k, v in room.view().items()}
-    view["head"] = torch.full_like(view["head"], head)
-    torch.set_default_dtype(torch.float64)
-    returned = module(view, compute_force=True, compute_virials=True)
-    torch.set_default_dtype(torch.float32)
+    with process_state.restored():
+        torch.set_default_dtype(torch.float64)
+        room = Room(shape, "cpu")
+        room.load(graphs_of("H2O", "H2O2"))
+        view = {k: v.double() if v.is_floating_point() else v for k, v in room.view().items()}
+        view["head"] = torch.full_like(view["head"], head)
+        returned = module(view, compute_force=True, compute_virials=True)
     return {k: returned[k].detach().numpy() for k in ("energy", "forces", "interaction_energy")}
 
 
