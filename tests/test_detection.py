@@ -33,7 +33,7 @@ RENEW = (
 )
 # What only a GPU shows, until their records are committed: `.ci/gpu-faults`; compiled
 # steps need the plan qualify there, and slower-by the trial of `ab`.
-AWAITED = {"never-compiled", "sizes-static", "harmonics-folded", "harmonics-stale"}
+AWAITED = {"sizes-static"}
 STAMP = Stamp(
     suite_version="0.1.0",
     tolerances_sha256="ab" * 32,
