@@ -47,6 +47,17 @@ def test_the_free_energy_is_the_energy(case, potential, measure):
         yield rms(found, potential(case.structure)["energy"])
 
 
+@quantity("precision.calculator.unknown.energy")
+def test_an_unknown_head_is_refused_or_the_last(case, potential, measure):
+    """Asked for a head that the model lacks, a calculator refuses, or takes the last and warns."""
+
+    @measure
+    def answers():
+        last = case.structure.replace(head=potential.heads[-1])
+        expected = potential(last)[case.observable]
+        yield rms(potential.with_unknown_head(case.structure)[case.observable], expected)
+
+
 @quantity("precision.calculator.padded.forces", "precision.calculator.padded.stress")
 def test_padding_changes_nothing(case, potential, measure):
     """Atoms and edges that pad a batch to a fixed size have no part in any result."""
@@ -187,7 +198,7 @@ def test_units_of_a_spread_are_those_of_its_square(case, potential, measure):
         yield rms(*potential.committee().spread(case.structure, case.observable, units))
 
 
-@quantity("precision.calculator.hessian.product")
+@quantity("precision.calculator.hessian.product", "precision.calculator.hessian.wide.product")
 def test_the_hessian_is_the_slope_of_the_forces(case, potential, measure):
     """The Hessian times a displacement is minus the change of the forces along it."""
 
