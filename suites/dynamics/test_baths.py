@@ -2,12 +2,13 @@
 
 from mace_conformance.instruments.dynamics_baths import (
     SQUEEZE,
-    by_theory,
     density,
-    kinetic,
     pair,
+    shared,
+    spread,
     warm,
 )
+from mace_conformance.instruments.dynamics_crystal import crystal
 from mace_conformance.instruments.dynamics_survival import survival
 from mace_conformance.laws import quantity
 
@@ -18,7 +19,7 @@ def test_atoms_take_the_temperature_of_their_bath(case, potential, reference, me
 
     @measure
     def averages():
-        yield from by_theory(warm(case, potential, reference), "temperature")
+        yield from shared(warm(case, potential, reference), "temperature")
 
 
 @quantity("dynamics.nvt.kinetic")
@@ -26,8 +27,8 @@ def test_kinetic_energies_are_canonical(case, potential, reference, measure):
     """Kinetic energies are spread as the canonical ensemble has them."""
 
     @measure
-    def samples():
-        yield from kinetic(warm(case, potential, reference))
+    def widths():
+        yield from spread(warm(case, potential, reference))
 
 
 @quantity("dynamics.nvt.potential")
@@ -36,7 +37,7 @@ def test_modes_share_the_potential_energy(case, potential, reference, measure):
 
     @measure
     def averages():
-        yield from by_theory(warm(case, potential, reference), "potential")
+        yield from shared(warm(case, potential, reference), "potential")
 
 
 @quantity("dynamics.nvt.virial")
@@ -45,7 +46,7 @@ def test_forces_do_the_work_of_equipartition(case, potential, reference, measure
 
     @measure
     def averages():
-        yield from by_theory(warm(case, potential, reference), "virial")
+        yield from shared(warm(case, potential, reference), "virial")
 
 
 @quantity("dynamics.nvt.force_variance")
@@ -54,7 +55,7 @@ def test_forces_fluctuate_as_the_crystal_is_stiff(case, potential, reference, me
 
     @measure
     def averages():
-        yield from by_theory(warm(case, potential, reference), "force_variance")
+        yield from shared(warm(case, potential, reference), "force_variance")
 
 
 @quantity("dynamics.npt.volume")
@@ -63,8 +64,8 @@ def test_the_density_is_that_of_fp64(case, potential, reference, measure):
 
     @measure
     def averages():
-        run, exact = (warm(case, each, reference, 0) for each in (potential, reference))
-        yield from density(run, exact)
+        run = warm(case, potential, reference, 0)
+        yield from density(run, crystal(reference, case.structure, 0))
 
 
 @quantity("dynamics.npt.pair")
