@@ -119,15 +119,48 @@ def gas(pressure, seed, steps=600):
     return kept_warm(nothing, bath, steps, seed, atoms=count, length=length)[1][100:]
 
 
+def pair_slope(low, high):
+    """The slope of log(p_high / p_low) in x by maximum likelihood, from samples of both, (s,).
+
+    Two volumes' distributions at pressures P and P + D and one temperature differ by
+    exp(-D V / kT), whatever the system (Shirts 2013, J. Chem. Theory Comput. 9, 909).
+    """
+    from scipy.optimize import minimize
+    from scipy.special import expit
+
+    pooled = np.concatenate([low, high])
+    x = (pooled - pooled.mean()) / pooled.std()
+    label = np.concatenate([np.zeros(len(low)), np.ones(len(high))])
+
+    def cost(line):
+        logit = line[0] + line[1] * x
+        miss = expit(logit) - label
+        total = float(np.sum(np.logaddexp(0, logit) - label * logit))
+        return total, np.array([miss.sum(), (miss * x).sum()])
+
+    found = minimize(cost, np.zeros(2), jac=True, method="BFGS")
+    return float(found.x[1] / pooled.std())
+
+
+def pair_ensemble(low, high, expected):
+    """The slope of two sets of samples (t, r) against theory; its error by leaving out replicas."""
+    count = low.shape[1]
+    whole = pair_slope(low.ravel(), high.ravel())
+    kept = [np.delete(np.arange(count), i) for i in range(count)]
+    parts = np.array([pair_slope(low[:, k].ravel(), high[:, k].ravel()) for k in kept])
+    pseudo = count * whole - (count - 1) * parts
+    return dynamics_statistics.against("pair_ensemble", pseudo, expected)
+
+
 def test_an_ideal_gas_has_the_volumes_of_its_pressures():
     low, high = gas(1000.0, 1), gas(1300.0, 2)
     mean = 9 * BOLTZMANN * TEMPERATURE / (1000.0 * BAR)
     assert dynamics_statistics.against("volume", low.mean(axis=0), mean).verdict != "fail"
     expected = -300.0 * BAR / (BOLTZMANN * TEMPERATURE)
-    found = dynamics_statistics.pair_ensemble(low, high, expected)
+    found = pair_ensemble(low, high, expected)
     assert found.verdict != "fail"
     assert found.resolved < abs(expected)
-    assert dynamics_statistics.pair_ensemble(high, low, expected).verdict == "fail"
+    assert pair_ensemble(high, low, expected).verdict == "fail"
 
 
 def test_a_barostat_of_the_wrong_sign_is_noticed(monkeypatch):
