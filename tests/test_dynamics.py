@@ -332,12 +332,11 @@ def test_an_explosion_ends_its_leg_alone_and_is_recorded_with_its_step(tmp_path)
     class Broken(ToyPotential):
         calls = 0
 
-        def evaluate(self, some):
+        def along(self, *words):
             Broken.calls += 1
-            found = super().evaluate(some)
-            if Broken.calls > 400:
-                return [type(out)({"energy": out["energy"].values * np.nan, "forces": out["forces"].values}) for out in found]  # noqa: E501  # fmt: skip
-            return found
+            found = super().along(*words)
+            lost = np.nan if Broken.calls > 400 else 1.0
+            return type(found)({name: lost * found[name].values for name in found})
 
     class Target(type(load_target("toy"))):
         def potential(self, model, head, policy, backend, device):
@@ -446,3 +445,28 @@ def test_a_page_says_whose_list_was_kept_too_long(tmp_path):
         Journal(tmp_path).note(leg=f"{name}.nvt", verdict="ran", list=noise.tolist())
     found = {row.leg: row.verdict for row in rows(tmp_path) if row.observable == "list"}
     assert found == {"fp64-e3nn.nvt": "fail", "fp32-e3nn.nvt": "pass"}
+
+
+def test_a_campaign_notices_its_stale_list_beside_other_controls(tmp_path):
+    plan = small(
+        controls=("hot-thermostat", "stale-list"), ensembles=("nvt",), temperature=600.0, step=2.0,
+        steps=150, settle=2, turn=1.0,
+    )  # fmt: skip
+    assert run_here(plan, tmp_path, load_target("toy"), hushed)
+    found = {row.leg: row for row in rows(tmp_path) if row.observable == "list"}
+    assert found["stale-list.nvt"].verdict == "fail"
+    assert {found[f"{name}.nvt"].verdict for name in plan.subjects} == {"pass"}
+    assert "| stale-list | yes | stale-list.nvt list" in "\n".join(page(write(tmp_path)))
+
+
+def test_lists_of_the_toy_are_made_anew_in_time():
+    structure, surface, start = toy_start()
+    kept = ToyPotential().replicas(structure, 3)
+    random = np.random.default_rng(0)
+    positions, cells = start.positions, start.cells
+    for _ in range(12):
+        found, expected = kept(positions, cells), surface(positions, cells)
+        np.testing.assert_allclose(found.forces, expected.forces, atol=1e-12)
+        np.testing.assert_allclose(found.virials, expected.virials, atol=1e-12)
+        positions = positions + 0.05 * random.standard_normal(positions.shape)
+        cells = cells * (1 + 0.01 * random.standard_normal((3, 1, 1)))
