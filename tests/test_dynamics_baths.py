@@ -165,3 +165,10 @@ def test_what_keeps_no_place_is_one_message():
 
     with pytest.raises(ConformanceError, match="no crystal that keeps its place"):
         crystal(Subject(Loose(), "loose"), structures.load("rocksalt"))
+
+
+def test_a_cell_that_collapses_is_one_message():
+    structure = structures.load("rocksalt")
+    surface = Batched(Subject(ToyPotential(), "toy"), structure)
+    with pytest.raises(ConformanceError, match="toy: a cell has shrunk or grown out of numbers"):
+        surface(structure.positions[None], np.zeros((1, 3, 3)))
