@@ -45,6 +45,11 @@ def test_a_target_that_raises_or_lacks_something_is_refused_by_its_place(tmp_pat
     [
         ({"require": ("cuqe",)}, "unknown --mace-require 'cuqe': did you mean 'cueq'?"),
         ({"tolerances": str(ROOT)}, "a folder; name the file in it"),
+        ({"model": (str(ROOT),)}, f"--mace-model {ROOT}: a folder; name the file in it"),
+        (
+            {"case": ("rocksalt-pair-fp32-e3nn",), "policy": ("fp64",)},
+            "unknown --mace-case beside --mace-policy fp64 'rocksalt-pair-fp32-e3nn'",
+        ),
     ],
 )
 def test_options_that_name_nothing_are_refused(given, message):
