@@ -6,6 +6,7 @@ from mace_conformance.instruments.edits import STEPS, companions, edit, unfollow
 from mace_conformance.instruments.hessians import asymmetry, product_error, slope_error
 from mace_conformance.instruments.metrics import rms
 from mace_conformance.laws import quantity
+from mace_conformance.subjects.units import PARTS, other_units
 
 
 @quantity(
@@ -44,6 +45,17 @@ def test_the_free_energy_is_the_energy(case, potential, measure):
     def both():
         found = potential.calculator().result(case.structure, "free_energy")
         yield rms(found, potential(case.structure)["energy"])
+
+
+@quantity("precision.calculator.unknown.energy")
+def test_an_unknown_head_is_refused_or_the_last(case, potential, measure):
+    """Asked for a head that the model lacks, a calculator refuses, or takes the last and warns."""
+
+    @measure
+    def answers():
+        last = case.structure.replace(head=potential.heads[-1])
+        expected = potential(last)[case.observable]
+        yield rms(potential.with_unknown_head(case.structure)[case.observable], expected)
 
 
 @quantity("precision.calculator.padded.forces", "precision.calculator.padded.stress")
@@ -149,29 +161,44 @@ def test_committees_give_mean_and_spread(case, potential, measure):
         yield rms(*committee.spread(case.structure, case.observable)), "variance"
 
 
-@quantity("precision.calculator.units.energy", "precision.calculator.units.forces")
-def test_units_of_energy_are_converted(case, potential, measure):
-    """A model in units of u eV gives results times u."""
+@quantity(
+    "precision.calculator.units.energy",
+    "precision.calculator.units.forces",
+    "precision.calculator.units.stress",
+)
+def test_units_are_converted(case, potential, measure):
+    """A model in u eV and l angstrom gives energies times u, forces u/l, stresses u/l^3."""
 
     @measure
     def statements():
-        units = 1 / (1 + len(case.structure))
-        committee = potential.committee()
+        units, committee = other_units(case.structure), potential.committee()
         for what, found, expected in committee.statements(case.structure, case.observable, units):
             yield rms(found, expected), what
 
 
+@quantity("precision.calculator.units.parts.stress", "precision.calculator.units.parts.virials")
+def test_units_of_atomic_stresses_are_those_of_the_whole(case, potential, measure):
+    """Stresses of atoms are converted as the stress is, their virials as the energy is."""
+
+    @measure
+    def parts():
+        name, units = PARTS[case.observable], other_units(case.structure)
+        path = potential.calculator(compute_atomic_stresses=True)
+        found = path.again(**units.keywords).result(case.structure, name)
+        yield rms(found, units.of(name) * path.result(case.structure, name))
+
+
 @quantity("precision.calculator.units.spread.energy", "precision.calculator.units.spread.forces")
 def test_units_of_a_spread_are_those_of_its_square(case, potential, measure):
-    """A committee in units of u eV has variances times the square of u."""
+    """A committee's variances are converted by the square of what its values are."""
 
     @measure
     def variances():
-        units = 1 / (1 + len(case.structure))
+        units = other_units(case.structure)
         yield rms(*potential.committee().spread(case.structure, case.observable, units))
 
 
-@quantity("precision.calculator.hessian.product")
+@quantity("precision.calculator.hessian.product", "precision.calculator.hessian.wide.product")
 def test_the_hessian_is_the_slope_of_the_forces(case, potential, measure):
     """The Hessian times a displacement is minus the change of the forces along it."""
 
@@ -229,3 +256,15 @@ def test_node_energies_of_files_are_the_models(case, potential, measure):
         found = potential.from_files(structures, batch_size=1)
         for structure, outputs in zip(structures, found, strict=True):
             yield rms(outputs["node_energy"], potential(structure)["node_energy"])
+
+
+@quantity("precision.files.descriptors")
+def test_descriptors_of_files_are_the_node_features(case, potential, measure):
+    """It writes each atom's descriptors too: the features that the model's layers hand on."""
+
+    @measure
+    def requests():
+        structures = list(companions(case.structure, case.generator))
+        described = potential.described_by_files(structures, batch_size=len(structures) - 1)
+        for request, found, expected in described:
+            yield rms(found, expected), request

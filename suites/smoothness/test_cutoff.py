@@ -8,6 +8,7 @@ from mace_conformance.laws import quantity
 @quantity(
     "smoothness.cutoff.energy",
     "smoothness.cutoff.node_energy",
+    "smoothness.cutoff.multiplied.forces",
     "smoothness.cutoff.forces",
     "smoothness.cutoff.dipole",
 )

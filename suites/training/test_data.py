@@ -15,7 +15,7 @@ def test_labels_are_read_as_they_were_written(case, potential, measure):
 
 @quantity("training.data.statistics")
 def test_statistics_are_their_definitions(case, potential, measure):
-    """E0s by regression, mean energy, rms force and neighbours are those of the data set."""
+    """E0s by regression, energies of an atom, rms force and neighbours are the data set's."""
 
     @measure
     def errors():

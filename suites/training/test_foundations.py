@@ -15,7 +15,7 @@ def test_a_head_alone_answers_as_it_did(case, potential, measure):
 
 @quantity("training.foundations.elements")
 def test_fewer_elements_answer_as_they_did(case, potential, measure):
-    """A model for some of a model's elements that takes its weights gives what that one gives."""
+    """A model for some of a model's elements, with a head more, begins as that model is."""
 
     @measure
     def errors():
