@@ -96,3 +96,9 @@ def test_what_is_known_and_cannot_run_here_is_not_called_unknown(narrowed):
     ((option, (name,)),) = narrowed.items()
     with pytest.raises(ConformanceError, match=rf"^--mace-{option} {name}: not available here"):
         Session(Options(ROOT, plan="smoke", device="cpu", **narrowed))
+
+
+def test_a_name_map_from_a_name_that_stock_mace_has_not_is_refused():
+    with pytest.raises(ConformanceError, match="did you mean 'linear_up'"):
+        Session(Options(ROOT, target="mace", plan="smoke", name_map=("linear_upp=lift",)))
+    Session(Options(ROOT, target="mace", plan="smoke", name_map=("0.linear_up=0.lift",)))
