@@ -17,12 +17,19 @@ BROKEN = "torch.where(x < r_max, envelope + 1e-3, torch.zeros_like(envelope))"
 
 
 def make(folder: Path, envelope: str = SOUND, name: str = NAME) -> Path:
-    """Write the fork into `folder`, which then belongs on PYTHONPATH; stock mace is shut out."""
+    """Write the fork into `folder`, which then belongs on PYTHONPATH; stock mace is shut out.
+
+    Files that stay as they are keep their times, and so the bytecode that lies beside them.
+    """
     stock = Path(importlib.util.find_spec("mace").origin).parent
-    shutil.copytree(stock, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(stock, folder / name)
     for path in (folder / name).rglob("*.py"):
-        text = OWN.sub(name, path.read_text())
-        path.write_text(text.replace("import mace\n", f"import {name} as mace\n"))
+        text = path.read_text()
+        own = OWN.sub(name, text)
+        if name != "mace":
+            own = own.replace("import mace\n", f"import {name} as mace\n")
+        if own != text:
+            path.write_text(own)
     radial = folder / name / "modules" / "radial.py"
     text = radial.read_text()
     assert STOCK in text

@@ -52,6 +52,9 @@ def test_bad_input_is_one_paragraph_and_exit_code_2(words, message, capsys):
     assert text.count("\n") == 1
 
 
+PAIRS = ["dynamics", "--mace-target", "toy", "--model", "pair", "--structure", "rocksalt",
+         "--device", "cpu", "--subjects", "fp32-e3nn"]  # fmt: skip
+
 # What each command says of a folder or file that is absent, empty or something else.
 READERS = {
     "report": ["report", "{}"],
@@ -122,6 +125,9 @@ def test_what_holds_no_run_is_refused_by_its_name(capsys, words, place):
         ["faults", "x"], ["mixing", "x"], ["goldens", "x"], ["report", "a", "--hurry"],
         ["detect", "--jobs", "0"], ["detect", "--seeds", "many"], ["detect", "--scope", "all"],
         ["train", "--seeds", "-1"], ["latency", "--seconds", "soon"], ["ab", "--pairs", "x"],
+        ["latency", "--seconds", "nan"], ["train", "--steps", "-1"], ["ab", "--allowed", "0"],
+        ["dynamics", "--into", "o", "--seconds", "-3"],
+        ["dynamics", "--into", "o", "--pressure", "inf"],
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -144,7 +150,13 @@ def test_missing_and_malformed_arguments_are_refused(capsys, words):
         (["train", "--device", "tpu"], "tpu: known are"),
         (["train", "--out", "text.txt"], "text.txt"),
         (["train", "--data", "a.xyz", "b.xyz"], "a.xyz: there is no such file"),
-        (["dynamics", "--into", "o", "--device", "tpu"], "tpu: known are"),
+        (["dynamics", "--into", "o", "--device", "tpu"], "--device tpu: known are"),
+        (["dynamics", "--into", "empty", "--report"], "empty holds no campaign"),
+        ([*PAIRS, "--into", "text.txt"], "--into text.txt: cannot be written"),
+        (
+            ["detect", "--mace-target", "toy", "--rows", "--quantities", "signal.turns"],
+            "unknown --quantities 'signal.turns'",
+        ),
         (["dynamics", "--into", "o", "--device", "cpu", "--model", "no"], "unknown model 'no'"),
         (["ab", "--baseline", "{python}", "--cells", "water"], "--cells water: write structure:"),
         (["ab", "--baseline", "{python}", "--mace-device", "tpu"], "tpu: known are"),

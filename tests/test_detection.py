@@ -1,5 +1,6 @@
 """Detection: resumable, honest about what fails anyway, and its committed record up to date."""
 
+import argparse
 import math
 from dataclasses import dataclass, replace
 
@@ -18,6 +19,7 @@ from mace_conformance.detection.run import Runner, failures
 from mace_conformance.detection.seen import seen_by, sights
 from mace_conformance.detection.summary import summarise, write_summary
 from mace_conformance.detection.thresholds import search
+from mace_conformance.detection.tickets import planned_rows
 from mace_conformance.detection.warm import Warm
 from mace_conformance.errors import ConformanceError
 from mace_conformance.promises import tolerances
@@ -372,6 +374,16 @@ def test_a_row_is_tried_first_with_what_came_nearest():
     best = Sight("c", 1.0, 9.0)
     found = fitting((TURNS, ""), faults, noticed, best)
     assert [fault.name for fault in found] == ["c", "a"]
+
+
+def test_rows_are_searched_on_the_cases_that_are_asked_for_alone():
+    given = argparse.Namespace(target="toy", plan="smoke", tolerances=None, cases=())
+    every = planned_rows(given, "smoke")
+    case = next(iter(every.values()))[0]
+    given.cases = (case,)
+    asked = planned_rows(given, "smoke")
+    assert len(asked) < len(every)
+    assert set(asked.values()) == {(case,)}
 
 
 def test_what_the_runs_of_a_search_showed_is_known_when_it_is_resumed():

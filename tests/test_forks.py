@@ -17,23 +17,28 @@ if importlib.util.find_spec("mace") is None:  # looked for only: importing it ta
 LAWS = ("equivariance.turns.forces", "smoothness.cutoff.forces", "goldens.energy")
 NARROW = ("--mace-plan", "smoke", "--mace-structure", "ethanol,ethanol-boxed")
 SAVE = """
-import msgspec, sys, torch
+import msgspec, runpy, sys, torch
 from mace_conformance.subjects.building import construct
 from mace_conformance.subjects.models import model
 spec = model("residual")
-for path, irreps in zip(sys.argv[1::2], sys.argv[2::2]):
+for path, irreps in ((sys.argv.pop(1), "8x0e+8x1o"), (sys.argv.pop(1), "8x0e")):
     other = msgspec.structs.replace(spec, options=spec.options | {"hidden_irreps": irreps})
     torch.manual_seed(0)
     torch.save(construct(other, "acme_mace"), path)
+runpy.run_module("pytest", run_name="__main__", alter_sys=True)
+"""
+"""Saves a model with vectors and one of scalars alone as the fork's trainer does, then judges.
+
+In one process, because four fifths of a short one are spent on importing the fork.
 """
 
 
-def begin(folder, place, *words, python=sys.executable, laws=LAWS):
+def begin(folder, place, *words, python=(sys.executable, "-m", "pytest"), laws=LAWS):
     """The command as a fork's maintainer types it, begun with the fork's folder on the path."""
     quantities = [word for name in laws for word in ("--mace-quantity", name)]
     suites = sorted({f"suites/{name.split('.')[0]}" for name in laws})
     process = subprocess.Popen(
-        [python, "-m", "pytest", *suites, "--benchmark-only", "-p", "no:cacheprovider",
+        [*python, *suites, "--benchmark-only", "-p", "no:cacheprovider",
          "--mace-report", str(folder), *words, *quantities],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
         env=os.environ | sample_fork.environment(place, ROOT),
@@ -63,18 +68,6 @@ def interpreter(renamed, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def checkpoints(renamed, tmp_path_factory):
-    """Two models as the fork's trainer leaves them: one with vectors, one of scalars alone."""
-    folder = tmp_path_factory.mktemp("saved")
-    vectors, scalars = folder / "my.model", folder / "scalars.model"
-    subprocess.run(
-        [sys.executable, "-c", SAVE, str(vectors), "8x0e+8x1o", str(scalars), "8x0e"],
-        check=True, cwd=ROOT, env=os.environ | sample_fork.environment(renamed, ROOT),
-    )  # fmt: skip
-    return vectors, scalars
-
-
-@pytest.fixture(scope="module")
 def broken(tmp_path_factory):
     """A fork installed as mace with a fault, and its judgement, which runs beside the others."""
     folder = tmp_path_factory.mktemp("broken")
@@ -84,22 +77,22 @@ def broken(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def runs(broken, renamed, interpreter, checkpoints, tmp_path_factory):
-    """The renamed fork with a checkpoint in the other interpreter, and scalars alone."""
+def runs(broken, renamed, interpreter, tmp_path_factory):
+    """The renamed fork: a checkpoint of scalars alone, and one judged in the other interpreter."""
     folder = tmp_path_factory.mktemp("judged")
+    vectors, scalars = map(str, (folder / "my.model", folder / "scalars.model"))
     named = ("--mace-target", "mace:acme_mace")
-    models = ("--mace-model", f"residual,{checkpoints[0]}")
-    judged = begin(
-        folder / "run", folder, *named, "--mace-backend", "e3nn", *NARROW, *models,
-        python=interpreter,
-    )  # fmt: skip
     layouts = begin(
         folder / "layouts", renamed, *named, "--mace-plan", "qualify",
         "--mace-structure", "ethanol-boxed", "--mace-policy", "fp64",
-        "--mace-backend", "cueq", "--mace-model", str(checkpoints[1]),
-        laws=["backends.mixing.bare.linear"],
-    )  # fmt: skip
-    return {"judged": judged(), "layouts": layouts(), "broken": broken[1]()}
+        "--mace-backend", "cueq", "--mace-model", scalars,
+        laws=["backends.mixing.bare.linear"], python=(sys.executable, "-c", SAVE, vectors, scalars),
+    )()  # fmt: skip
+    judged = begin(
+        folder / "run", folder, *named, "--mace-backend", "e3nn", *NARROW,
+        "--mace-model", f"residual,{vectors}", python=(interpreter, "-m", "pytest"),
+    )()  # fmt: skip
+    return {"judged": judged, "layouts": layouts, "broken": broken[1]()}
 
 
 @pytest.fixture(scope="module")

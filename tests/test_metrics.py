@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from mace_conformance.instruments.derivatives import excess_slope
 from mace_conformance.instruments.metrics import Deviation, per_atom, rms, size, worst
 from mace_conformance.subjects.outputs import OBSERVABLES, Field
 
@@ -56,3 +57,20 @@ def test_a_size_is_judged_against_one():
 
 def test_per_atom_divides_error_and_scale():
     assert per_atom(Deviation(6.0, 3.0), 3) == Deviation(2.0, 1.0)
+
+
+def slope_of(*errors):
+    """How far the slope of scans of five steps, with these errors, is from second order."""
+    steps = (0.64, 0.16, 0.04, 0.01, 0.0025)
+    return excess_slope([(step, abs(error(step))) for step in steps] for error in errors).absolute
+
+
+def test_an_error_that_does_not_fall_with_the_step_misses_second_order_by_two():
+    assert slope_of(lambda h: h * h) == pytest.approx(0)
+    assert slope_of(lambda _: 1e-3, lambda _: 1e-4) == pytest.approx(2)
+
+
+def test_one_direction_along_which_terms_cancel_does_not_decide_the_slope():
+    crossing = lambda h: h * h * (1 - (h / 0.0399) ** 2)  # noqa: E731
+    assert slope_of(crossing) > 0.5
+    assert slope_of(crossing, *[lambda h: h * h] * 3) < 0.2

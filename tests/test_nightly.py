@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 from user import ROOT
 
 from mace_conformance.__main__ import main
@@ -46,7 +47,7 @@ def test_journals_of_other_machines_are_counted_in(tmp_path):
     for folder, seed in ((first, 0), (second, 1)):
         with Journal(folder, STAMP) as journal:
             journal.add(Probe(kind="clean", seed=seed, judged=9, seconds=60.0))
-    done = nightly(tmp_path / "night", NIGHTLY_PARTS="none", NIGHTLY_WITH=f"{first} {second}")
+    done = nightly(tmp_path / "night", NIGHTLY_PARTS="rates", NIGHTLY_WITH=f"{first} {second}")
     assert done.returncode == 0, done.stdout + done.stderr
     lines = (tmp_path / "night" / "rates.md").read_text().splitlines()
     assert [line.split(" | ")[5] for line in lines[2:5]] == [
@@ -56,9 +57,32 @@ def test_journals_of_other_machines_are_counted_in(tmp_path):
 
 
 def test_a_folder_of_wheels_stands_for_a_release(tmp_path):
+    package = tmp_path / "m0" / "mace"
+    (package / "modules").mkdir(parents=True)
+    (package / "__init__.py").write_text('raise ImportError("from the folder")')
     given = {"NIGHTLY_PARTS": "releases", "NIGHTLY_MACE": str(tmp_path / "m0")}
-    done = nightly(tmp_path / "night", **given, NIGHTLY_FAULTS="none")
-    assert (tmp_path / "night" / "m0" / "detection.jsonl").is_file(), done.stdout + done.stderr
+    done = nightly(tmp_path / "night", **given)
+    assert done.returncode == 1
+    assert "1 of 1 clean runs raised an alarm" in done.stdout
+    (records,) = (tmp_path / "night" / "m0" / "runs").glob("*/records.jsonl")
+    assert "from the folder" in records.read_text()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"NIGHTLY_MACE": "nowhere/m0"}, "nowhere/m0 has no package mace"),
+        ({"NIGHTLY_MACE": "tests"}, "mace-torch tests could not be installed"),
+        ({"NIGHTLY_MACE": "./tests"}, "tests has no package mace"),
+        ({"NIGHTLY_PARTS": "faults cleen"}, "there is no 'cleen'"),
+    ],
+)
+def test_a_release_that_is_not_there_is_refused_before_anything_is_run(tmp_path, given, said):
+    done = nightly(tmp_path / "night", PIP_NO_INDEX="1", **given)
+    assert done.returncode == 2
+    assert said in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("detection.jsonl"))
 
 
 def test_bad_input_ends_the_night_at_once(tmp_path):

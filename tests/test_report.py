@@ -104,6 +104,12 @@ def test_a_problem_fails_a_run_whose_measurements_pass(tmp_path):
     assert "problem a law left the RNG changed" in summary_lines(folder)
 
 
+def test_a_problem_is_said_to_its_end(tmp_path):
+    problem = f"known issue 'a' ({'x' * 90}:2): expired on 2026-06-30; fix the fault, or renew it"
+    folder = write(tmp_path / "run", [PASSING], problems=(problem,))
+    assert f"problem {problem}" in summary_lines(folder)
+
+
 def test_a_table_stays_a_table_whatever_a_name_holds(tmp_path):
     odd = measured(structure="a|b\n## c", verdict="unjudged", limit=None, ratio=None)
     text = written(write(tmp_path / "run", [odd], command="x | y\n# z"))
