@@ -1,4 +1,9 @@
-"""Replicas of a cold crystal in a bath: what theory says of any model, and fp64 of this one."""
+"""Replicas of a cold crystal in a bath.
+
+They begin as samples of the canonical ensemble of the crystal that fp64 has relaxed. The reference
+is theory: equipartition, the canonical spread and Boltzmann's factor, exact since the crystal is
+harmonic. A harmonic twin with the same start and noise takes the chance out of the averages.
+"""
 
 from mace_conformance.instruments.dynamics_baths import (
     SQUEEZE,
