@@ -96,3 +96,36 @@ def test_what_is_known_and_cannot_run_here_is_not_called_unknown(narrowed):
     ((option, (name,)),) = narrowed.items()
     with pytest.raises(ConformanceError, match=rf"^--mace-{option} {name}: not available here"):
         Session(Options(ROOT, plan="smoke", device="cpu", **narrowed))
+
+
+ISSUE = """
+schema = 1
+
+[[issue]]
+id = "mine"
+quantity = "equivariance.turn.*"
+ceiling = 1.0
+link = "https://example.org/7"
+opened = 2026-11-01
+expires = 2027-11-01
+why = "a typing error excuses nothing"
+"""
+
+
+def test_an_issue_of_a_quantity_that_does_not_exist_is_refused_with_its_line(tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text(ISSUE)
+    with pytest.raises(ConformanceError, match=rf"\({path}:4\): unknown quantity") as refused:
+        Session(Options(ROOT, target="toy", plan="smoke", known_issues=(str(path),)))
+    assert "equivariance.turns.energy" in str(refused.value)
+
+
+def test_a_package_that_is_no_mace_is_refused():
+    with pytest.raises(ConformanceError, match="the target 'os' is no mace"):
+        Session(Options(ROOT, target="mace:os", plan="smoke"))
+
+
+def test_a_name_map_from_a_name_that_stock_mace_has_not_is_refused():
+    with pytest.raises(ConformanceError, match="did you mean 'linear_up'"):
+        Session(Options(ROOT, target="mace", plan="smoke", name_map=("linear_upp=lift",)))
+    Session(Options(ROOT, target="mace", plan="smoke", name_map=("0.linear_up=0.lift",)))

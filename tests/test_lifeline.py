@@ -1,5 +1,6 @@
 """What kills a command kills the processes that it has started."""
 
+import ast
 import os
 import signal
 import subprocess
@@ -15,11 +16,15 @@ ROOT = Path(__file__).parents[1]
 PATIENCE = 30.0
 
 TIED = """
-import sys
+import multiprocessing, sys, time
 from mace_conformance import lifeline
+def forked():
+    lifeline.follow()
+    time.sleep(300)
 child = "from mace_conformance import lifeline; import time; lifeline.hold(); time.sleep(300)"
 for _ in range(2):
     lifeline.started([sys.executable, "-c", child], {"PYTHONPATH": "fixtures"})
+    multiprocessing.get_context("fork").Process(target=forked).start()
 print("started", flush=True)
 lifeline.hold()
 sys.stdin.read()
@@ -40,7 +45,9 @@ def killed():
         groups.append(process.pid)
         under_way(process)
         os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.wait()  # and not until its pipes are closed, which others hold
+        process.stdin.close()
+        process.stdout.close()
         return process.pid
 
     yield kill
@@ -84,6 +91,26 @@ def test_a_campaign_that_is_killed_leaves_no_workers(killed, tmp_path):
     )
     assert every_leg_has_begun()
     assert comes_true(lambda: not alive(group))
+
+
+def loose(text):
+    """Lines that start a process which nothing would end, but for git, which is soon over."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {
+            "subprocess.Popen",
+            "subprocess.run",
+        }:
+            unpacked = [ast.unparse(word.value) for word in node.keywords if word.arg is None]
+            tied = any(word.startswith(("lifeline.tied(", "tied(")) for word in unpacked)
+            if not tied and not ast.unparse(node.args[0]).startswith("['git',"):
+                yield node.lineno
+
+
+def test_no_code_of_the_suite_starts_a_process_that_is_not_tied():
+    assert list(loose("subprocess.run(['git', 'log'])\nsubprocess.run([sys.executable])")) == [2]
+    files = sorted((ROOT / "fixtures").rglob("*.py"))
+    found = {path.name: list(loose(path.read_text())) for path in files}
+    assert {name: lines for name, lines in found.items() if lines} == {}
 
 
 def test_a_process_that_nobody_tied_lives_by_itself():

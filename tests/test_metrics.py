@@ -60,8 +60,8 @@ def test_per_atom_divides_error_and_scale():
 
 
 def slope_of(*errors):
-    """How far the slope of scans of three steps, with these errors, is from second order."""
-    steps = (0.04, 0.01, 0.0025)
+    """How far the slope of scans of five steps, with these errors, is from second order."""
+    steps = (0.64, 0.16, 0.04, 0.01, 0.0025)
     return excess_slope([(step, abs(error(step))) for step in steps] for error in errors).absolute
 
 

@@ -58,7 +58,7 @@ def test_journals_of_other_machines_are_counted_in(tmp_path):
 
 def test_a_folder_of_wheels_stands_for_a_release(tmp_path):
     package = tmp_path / "m0" / "mace"
-    package.mkdir(parents=True)
+    (package / "modules").mkdir(parents=True)
     (package / "__init__.py").write_text('raise ImportError("from the folder")')
     given = {"NIGHTLY_PARTS": "releases", "NIGHTLY_MACE": str(tmp_path / "m0")}
     done = nightly(tmp_path / "night", **given)
