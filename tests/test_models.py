@@ -38,12 +38,13 @@ REQUIRED = {
       ("", "Residual", "AttResidual", "Density", "DensityResidual", "ResidualNonLinear")),
     "L:0", "L:1", "L:2", "max_ell:1", "max_ell:2", "max_ell:3", "correlation:2", "correlation:3",
     "correlation:4", "layers:1", "layers:2", "layers:3", "radial:bessel", "radial:gaussian",
-    "radial:chebyshev",
-    "transform:none", "transform:agnesi", "transform:soft", "zbl", "heads:1", "heads:2", "heads:3",
+    "radial:chebyshev", "transform:none", "transform:agnesi", "transform:soft", "zbl",
+    "heads:1", "heads:2", "heads:3",
     "elements:1", "elements:4", "elements:11", "reduced-cg", "full-cg", "cutoff-on", "cutoff-off",
     "odd-channels", "non-integer-neighbours", "so3", "agnostic-product", "last-readout-only",
     "keep-last-irreps", "edge-irreps", "edge-irreps-first", "embedding-specs", "embedding-readout",
     "readout-cls", "gate-none", "old-checkpoint", "pseudoscalars", "correlation-per-layer",
+    "negative-beta",
 }  # fmt: skip
 JUDGED = ("residual", "density-heads2", "heads3-l2", "nonlinear")
 
