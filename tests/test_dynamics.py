@@ -206,16 +206,19 @@ def test_not_a_number_fails_a_comparison():
     assert dynamics_statistics.compared("x", np.ones(2), np.ones(2)).verdict == "fail"
 
 
-def test_a_leg_that_was_killed_goes_on_as_if_it_had_not_been(tmp_path):
+@pytest.mark.parametrize(("ensemble", "pressure"), [("nvt", None), ("npt", 1.0)])
+def test_a_leg_that_was_killed_goes_on_as_if_it_had_not_been(tmp_path, ensemble, pressure):
+    bath = {"temperature": 150.0, "friction": 0.02, "pressure": pressure}
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    whole = leg(tmp_path / "a")
+    whole = leg(tmp_path / "a", ensemble=ensemble, **bath)
     whole.advance(60, 20, hushed)
-    leg(tmp_path / "b").advance(60, 8, hushed)
-    resumed = leg(tmp_path / "b")
+    leg(tmp_path / "b", ensemble=ensemble, **bath).advance(60, 8, hushed)
+    resumed = leg(tmp_path / "b", ensemble=ensemble, **bath)
     assert resumed.steps == 8
     resumed.advance(60, 20, hushed)
     np.testing.assert_array_equal(resumed.state.positions, whole.state.positions)
+    np.testing.assert_array_equal(resumed.state.cells, whole.state.cells)
     np.testing.assert_array_equal(resumed.series("potential"), whole.series("potential"))
 
 
