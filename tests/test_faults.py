@@ -44,9 +44,17 @@ SPARED = {
     "toy-batch-leak": "equivariance.net.force",
 }
 
-# Whole conversions, adapters, recordings and steps of a training, which faults enter to change
-# different things inside.
-SEAMS = ("cli.convert_e3nn_cueq:", "subjects.", "tools.train:take_step")
+# Whole conversions, adapters, recordings, interactions, exports, calculators and steps of a
+# training, which faults enter to change different things inside.
+SEAMS = (
+    "cli.convert_e3nn_cueq:",
+    "subjects.",
+    "tools.train:take_step",
+    "tools.finetuning_utils:load_foundations_elements",
+    "modules.blocks:RealAgnostic",
+    "calculators.lammps_mace:LAMMPS_MACE.__init__",
+    "calculators.mace:MACECalculator.calculate",
+)
 
 # Eight faults on the installed mace: the quantity that notices, the narrowest run that has it, and
 # a value that stock mace stays a hundred times below.
