@@ -63,7 +63,7 @@ def test_policies_do_not_disturb_each_other(case, potential, reference, measure)
         yield differing(fourth, second), other.name
 
 
-@quantity("precision.ambient.forces")
+@quantity("precision.ambient.forces", "precision.ambient.repulsion.forces")
 def test_the_default_dtype_of_the_process_does_not_matter(case, potential, measure):
     """A model answers in its own precision, whatever the default dtype of its caller."""
     warm = warmed(potential, case.structure)
